@@ -1,0 +1,48 @@
+# Everything runs in .venv; the recipes say what they do.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: install start test test-long lint format cluster cluster-down bench clean
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml
+	@echo "installing hpclaunch with JupyterLab, Dask and the test tools into $(VENV)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --editable '.[test]'
+	@touch $@
+
+start: install
+	@$(BIN)/python -m hpclaunch.cli.tryout
+
+test: install
+	@tests/install_system_packages.sh
+	@$(BIN)/python tests/run_tiers.py
+
+test-long: install
+	@tests/install_system_packages.sh
+	@$(BIN)/python tests/run_tiers.py --long
+
+lint: install
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/python tests/lint_shell.py
+
+format: install
+	@$(BIN)/ruff check --fix --quiet . || true
+	@$(BIN)/ruff format .
+
+cluster:
+	@docker/cluster up
+
+cluster-down:
+	@docker/cluster down
+
+bench: install
+	@$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,82 @@
+"""From the command to the first authenticated answer of ``/api/status`` on the laptop.
+
+Peer: ``launch.sh``, what a person would write by hand with ssh, sbatch, a poll every 0.1 s and
+``ssh -L`` on the same container cluster, in the same round. Site: the idle container cluster.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+from tests.support.cluster import DOCKER, PROFILE, bring_up
+from tests.support.launch import Laptop
+
+TITLE = "launch: seconds until JupyterLab answers on the laptop (docker cluster)"
+PEER = "by hand (bash)"
+ROUNDS = 7
+TRANSPORTS = ("openssh", "paramiko")
+
+
+def run(rounds: int) -> list[dict[str, float]]:
+    """Seconds of each way, `rounds` times in turn, after one round that does not count."""
+    bring_up()
+    with tempfile.TemporaryDirectory(prefix="hpcl-", dir="/tmp") as home:
+        laptop = Laptop(Path(home))
+        return [one_round(laptop) for _ in range(rounds + 1)][1:]
+
+
+def one_round(laptop: Laptop) -> dict[str, float]:
+    """One start each way, everything ended again afterwards."""
+    out = {PEER: by_hand()}
+    for transport in TRANSPORTS:
+        out[f"hpclaunch ({transport})"], timings = start(laptop, transport)
+    out["of it: server's own start"] = timings["server"]
+    return out
+
+
+def by_hand() -> float:
+    done = subprocess.run(
+        [
+            str(Path(__file__).with_name("launch.sh")),
+            str(DOCKER / "run" / "ssh_config"),
+            "hpclaunch-login",
+            "/opt/site-env/bin/python",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    return float(done.stdout)
+
+
+def start(laptop: Laptop, transport: str) -> tuple[float, dict[str, float]]:
+    began = time.monotonic()
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "hpclaunch", "start", str(PROFILE), "--json", "--no-browser"),
+            *("--workers", "0", "--set", f"login.transport={transport}"),
+        ],
+        env=laptop.environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    assert process.stdout is not None
+    document = json.loads(process.stdout.readline())
+    url = document["url"].replace("/lab?", "/api/status?")
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        answer.read()
+    seconds = time.monotonic() - began
+    laptop.run("stop", document["name"])
+    process.wait(30)
+    deadline = time.monotonic() + 30
+    while laptop.keepers() and time.monotonic() < deadline:  # each start begins from nothing
+        time.sleep(0.1)
+    return seconds, document["timings"]

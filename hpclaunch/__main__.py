@@ -1,0 +1,10 @@
+"""``python -m hpclaunch``."""
+
+from __future__ import annotations
+
+import sys
+
+from hpclaunch.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,135 @@
+"""What can be typed. Standard library only: this module is imported for every ``--help``."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+__all__ = ["build_parser"]
+
+_SITE = "name of a site, or path to a .toml profile (default: default_site of user.toml, or local)"
+
+
+class _Version(argparse.Action):
+    """``--version``, without paying for the metadata when nobody asks."""
+
+    def __init__(self, option_strings: list[str], dest: str, **kwargs: Any) -> None:
+        super().__init__(option_strings, dest, nargs=0, help="show the version and exit")
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from importlib.metadata import version
+
+        parser.exit(0, f"hpclaunch {version('hpclaunch')}\n")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Build the parser; each command sets ``handler`` to module and function."""
+    parser = argparse.ArgumentParser(
+        prog="hpclaunch",
+        description="JupyterLab and Dask on a supercomputer's compute nodes, from your laptop.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action=_Version)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _start(commands)
+    _sessions(commands)
+    _site(commands)
+    return parser
+
+
+def _add(commands: Any, name: str, handler: tuple[str, str], help: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=help, description=help, allow_abbrev=False
+    )
+    parser.set_defaults(handler=handler)
+    return parser
+
+
+def _start(commands: Any) -> None:
+    start = _add(
+        commands, "start", ("start", "start"), "Start JupyterLab on a compute node and open it."
+    )
+    start.add_argument("site", nargs="?", metavar="SITE", help=_SITE)
+    start.add_argument("--name", help="name of the session (default: SITE-N)")
+    resources = start.add_argument_group("resources (default: as the site's profile says)")
+    resources.add_argument("--queue", metavar="NAME", help="queue (SLURM: partition)")
+    resources.add_argument("--account", metavar="NAME", help="account (project) to charge")
+    resources.add_argument("--walltime", metavar="TIME", help="such as 2:00:00, 1-12:00:00 or 90m")
+    resources.add_argument("--nodes", metavar="N", type=int, help="nodes of the session's job")
+    resources.add_argument("--cores", metavar="N", type=int, help="cores on each node")
+    resources.add_argument("--memory", metavar="SIZE", help="memory on each node, such as '8 GB'")
+    resources.add_argument("--gpus", metavar="N", type=int, help="GPUs on each node")
+    resources.add_argument("--environment", metavar="NAME", help="one of the site's environments")
+    resources.add_argument("--notebook-dir", metavar="DIR", help="root directory of JupyterLab")
+    dask = start.add_argument_group("Dask")
+    dask.add_argument("--workers", metavar="N", type=int, help="Dask workers")
+    dask.add_argument(
+        "--dask",
+        choices=("jobqueue", "none"),
+        help="workers as jobs of their own, or no Dask at all",
+    )
+    how = start.add_argument_group("how")
+    how.add_argument("--dry-run", action="store_true", help="print the batch script, touch nothing")
+    _foreground(how)
+    _settings(how)
+
+
+def _foreground(group: Any) -> None:
+    group.add_argument("--detach", action="store_true", help="return once it is ready")
+    group.add_argument("--no-browser", action="store_true", help="do not open a browser")
+    group.add_argument("--timeout", metavar="SECONDS", type=float, help="give up after so long")
+    group.add_argument("--json", action="store_true", help="print one JSON document when ready")
+
+
+def _settings(group: Any) -> None:
+    group.add_argument(
+        "--set",
+        metavar="TABLE.KEY=VALUE",
+        action="append",
+        default=[],
+        dest="settings",
+        help="override any key of the site's profile; may be repeated",
+    )
+
+
+def _sessions(commands: Any) -> None:
+    listing = _add(commands, "list", ("sessions", "list_all"), "List all sessions of all sites.")
+    listing.add_argument("--json", action="store_true", help="print a JSON array")
+    listing.add_argument("--refresh", action="store_true", help="connect where there is no link")
+
+    attach = _add(
+        commands, "attach", ("start", "attach"), "Open a session again: its tunnel and browser."
+    )
+    attach.add_argument("name", metavar="NAME")
+    _foreground(attach)
+
+    status = _add(commands, "status", ("sessions", "status"), "Show one session.")
+    status.add_argument("name", metavar="NAME")
+    status.add_argument("--json", action="store_true", help="print a JSON document")
+
+    logs = _add(commands, "logs", ("sessions", "logs"), "Print the log of a session's job.")
+    logs.add_argument("name", metavar="NAME")
+    logs.add_argument("-f", "--follow", action="store_true", help="go on as the log grows")
+    logs.add_argument("-n", "--lines", metavar="N", type=int, help="only the last N lines")
+
+    why = _add(
+        commands, "why", ("sessions", "why"), "Say why a session failed or waits, and what to do."
+    )
+    why.add_argument("name", metavar="NAME")
+    why.add_argument("--json", action="store_true", help="print a JSON document")
+
+    stop = _add(commands, "stop", ("sessions", "stop"), "End sessions and their jobs.")
+    stop.add_argument("names", nargs="*", metavar="NAME")
+    stop.add_argument("--all", action="store_true", help="every live session of every site")
+
+
+def _site(commands: Any) -> None:
+    site = commands.add_parser("site", help="Sites: list, show, schema.", allow_abbrev=False)
+    verbs = site.add_subparsers(metavar="VERB", required=True)
+    listing = _add(verbs, "list", ("sites", "list_all"), "List the known sites.")
+    listing.add_argument("--json", action="store_true", help="print a JSON array")
+    show = _add(verbs, "show", ("sites", "show"), "Print a site's profile with your values in it.")
+    show.add_argument("site", nargs="?", metavar="SITE", help=_SITE)
+    show.add_argument("--origin", action="store_true", help="say where each value comes from")
+    _settings(show)
+    _add(verbs, "schema", ("sites", "schema"), "Print the JSON schema of a site profile.")

@@ -1,0 +1,295 @@
+"""`hpclaunch start` and `hpclaunch attach`: from arguments to an open notebook."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import signal
+import sys
+import time
+from types import FrameType
+from typing import Any
+
+from hpclaunch.cli.ask import asker
+from hpclaunch.cli.sessions import idle_limit
+from hpclaunch.cli.tell import Progress, tell
+from hpclaunch.errors import (
+    HpclaunchError,
+    SchedulerError,
+    SessionExists,
+    SessionFailed,
+    SubmitError,
+    UsageError,
+)
+from hpclaunch.keeper.client import KeeperClient
+from hpclaunch.plan import Plan, Request, make_plan
+from hpclaunch.sessions import access
+from hpclaunch.sessions.record import Book, Record
+from hpclaunch.sessions.start import follow, outcome_error, put_on_record, submit
+from hpclaunch.sessions.way import Way
+from hpclaunch.sessions.withdraw import withdraw
+from hpclaunch.sites.catalog import LoadedSite, default_site, load
+from hpclaunch.units import Memory, Walltime
+
+__all__ = ["attach", "start"]
+
+_SLEPT = 5.0  # seconds between two looks that are meant to be half a second apart
+
+
+def start(arguments: argparse.Namespace) -> int:
+    """Plan, submit, wait, tunnel, open the browser."""
+    loaded = load(arguments.site or default_site(), arguments.settings)
+    request = _request(arguments)
+    book = Book()
+    if arguments.dry_run:
+        return _dry_run(loaded, request, arguments.name or book.free_name(loaded.site.name))
+    way = Way.of(loaded)
+    plan, record, credentials = _put_on_record(book, loaded, request, way, arguments.name)
+    _interrupt_on_term()
+    for warning in plan.warnings:
+        tell(f"warning: {warning}")
+    with contextlib.ExitStack() as stack:
+        with Progress() as progress, _withdrawn_unless_ready(book, record, way, progress):
+            keeper = stack.enter_context(KeeperClient(way))
+            record = _launch(keeper, book, loaded, plan, credentials, progress)
+            record = follow(keeper, book, record, progress, timeout=arguments.timeout)
+        return _ready(keeper, book, record, arguments)
+
+
+def attach(arguments: argparse.Namespace) -> int:
+    """Open the tunnel and the browser of a session on record."""
+    book = Book()
+    record = book.read(arguments.name)
+    if record.outcome is not None:
+        raise outcome_error(record)
+    if record.submitting is None:
+        raise SessionFailed(
+            f"session {record.name} was never submitted",
+            hint=f"`hpclaunch stop {record.name}` takes it off the record",
+        )
+    _interrupt_on_term()
+    way = Way.from_dict(record.target)
+    with KeeperClient(way) as keeper:
+        with Progress() as progress:
+            progress(f"connecting to {way}")
+            keeper.connect(_pausing(progress))
+            keeper.adopt(record.name)
+            record = follow(keeper, book, record, progress, timeout=arguments.timeout)
+        return _ready(keeper, book, record, arguments)
+
+
+def _request(arguments: argparse.Namespace) -> Request:
+    def positive(name: str) -> int | None:
+        value: int | None = getattr(arguments, name)
+        if value is not None and value < (0 if name in ("gpus", "workers") else 1):
+            raise UsageError(f"--{name} {value}: must be a positive number")
+        return value
+
+    try:
+        return Request(
+            queue=arguments.queue,
+            account=arguments.account,
+            walltime=Walltime.parse(arguments.walltime) if arguments.walltime else None,
+            nodes=positive("nodes"),
+            cores=positive("cores"),
+            memory=Memory.parse(arguments.memory) if arguments.memory else None,
+            gpus=positive("gpus"),
+            environment=arguments.environment,
+            notebook_dir=arguments.notebook_dir,
+            workers=positive("workers"),
+            dask=arguments.dask,
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def _dry_run(loaded: LoadedSite, request: Request, name: str) -> int:
+    """Print the batch script as it would be submitted, paths as far as they are known here."""
+    from hpclaunch.bundle import bundle
+    from hpclaunch.script import render_session
+
+    plan = make_plan(loaded, request, name=name)
+    for warning in plan.warnings:
+        tell(f"warning: {warning}")
+    base = plan.base.replace("~", "/home/USER", 1) if plan.base.startswith("~") else plan.base
+    if base != plan.base:
+        tell("note: /home/USER stands for your home directory on the site")
+    script = render_session(
+        plan,
+        access.scheduler_for(loaded.site, base),
+        session_dir=f"{base}/sessions/{plan.directory}",
+        lib_dir=f"{base}/lib/{bundle()[0]}",
+    )
+    print(script, end="")
+    return 0
+
+
+def _put_on_record(
+    book: Book, loaded: LoadedSite, request: Request, way: Way, name: str | None
+) -> tuple[Plan, Record, dict[str, bytes]]:
+    for _ in range(20):
+        plan = make_plan(loaded, request, name=name or book.free_name(loaded.site.name))
+        try:
+            return plan, *put_on_record(book, loaded, plan, way)
+        except SessionExists:
+            if name is not None:
+                raise
+    raise SessionExists("no free session name was found", hint="choose one with --name")
+
+
+def _launch(
+    keeper: KeeperClient,
+    book: Book,
+    loaded: LoadedSite,
+    plan: Plan,
+    credentials: dict[str, bytes],
+    progress: Progress,
+) -> Record:
+    progress(f"session {plan.name}: connecting to {keeper.way}")
+    began = time.monotonic()
+    keeper.connect(_pausing(progress))
+    connected = time.monotonic() - began
+    book.update(plan.name, plan.nonce, timings={"connect": connected})
+    progress(f"submitting to {plan.site} ({_summary(plan)})")
+    try:
+        return submit(keeper, book, loaded, plan, credentials, progress)
+    except SubmitError:
+        raise
+    except SchedulerError as error:
+        progress(f"{error}; looking for it by its name")
+        return book.read(plan.name)
+
+
+def _summary(plan: Plan) -> str:
+    job = plan.job
+    words = [f"{job.nodes} node{'s' if job.nodes > 1 else ''}", f"{job.cores} cores"]
+    words += [str(job.memory)] if job.memory else []
+    words += [f"walltime {job.walltime}"]
+    words += [f"queue {job.queue}"] if job.queue else []
+    words += [f"{plan.dask.workers} Dask workers"] if plan.dask else []
+    return ", ".join(words)
+
+
+def _pausing(progress: Progress) -> Any:
+    """Ask on a terminal that the spinner has let go of."""
+    ask = asker()
+    if ask is not None:
+        progress.pause()  # now, for ssh asks on the terminal itself
+    return ask
+
+
+@contextlib.contextmanager
+def _withdrawn_unless_ready(book: Book, record: Record, way: Way, progress: Progress) -> Any:
+    """A start that fails or is interrupted leaves no job, no secret, no file on the site."""
+    try:
+        yield
+    except BaseException as error:
+        progress.pause()
+        with contextlib.ExitStack() as stack:
+
+            def reach() -> KeeperClient:
+                keeper = stack.enter_context(KeeperClient(way))
+                keeper.connect(None)
+                return keeper
+
+            try:
+                withdraw(reach, book, record, error, tell)
+            except HpclaunchError as trouble:
+                tell("\n".join(trouble.lines()))
+                tell(f"hint: `hpclaunch stop {record.name}` cancels what may be left")
+        raise
+
+
+def _ready(keeper: KeeperClient, book: Book, record: Record, arguments: argparse.Namespace) -> int:
+    """Tell where it is, open the browser, and stay until interrupted or over."""
+    token = book.token(record.name)
+    url = f"{record.url}/lab?token={token}"
+    if arguments.json:
+        print(json.dumps(ready_document(record, token)), flush=True)
+    else:
+        print(url, flush=True)
+        tell(f"session {record.name} is ready; it ends at {_clock(record)}")
+        if record.rendezvous and record.rendezvous.get("dask"):
+            tell(f"Dask dashboard: {record.url}/dask/status (Client() in a notebook finds it)")
+    if (limit := idle_limit(record)) is not None:
+        tell(f"unused for {limit} it ends by itself, with its workers (session.idle_limit)")
+    if not arguments.no_browser:
+        from hpclaunch.cli.browser import open_browser
+
+        open_browser(book.directory(record.name) / "open.html", url)
+    if arguments.detach:
+        return 0
+    if sys.stderr.isatty():
+        tell(f"Ctrl-C lets go of the terminal; `hpclaunch stop {record.name}` ends the session")
+    try:
+        return _stay(keeper, book, record)
+    except KeyboardInterrupt:
+        tell(f"session {record.name} lives on; `hpclaunch attach {record.name}` opens it again")
+        return 130
+
+
+def _stay(keeper: KeeperClient, book: Book, record: Record) -> int:
+    """Tell what happens to a ready session, until it is over."""
+    told, outage, seen = record.trouble, record.outage, time.time()
+    while True:
+        time.sleep(0.5)
+        slept, seen = time.time() - seen, time.time()
+        if slept > _SLEPT:
+            tell(f"{record.name}: this laptop slept for {slept:.0f} s")
+        keeper.alive()
+        record = book.read(record.name)
+        if record.outcome is not None:
+            if record.outcome["error"] is not None:
+                raise outcome_error(record)
+            tell(f"session {record.name} has {record.outcome.get('reason') or 'ended'}")
+            return 0
+        if record.trouble is None and record.outage != outage and record.outage and not told:
+            tell(f"{record.name}: unreachable for a moment: {record.outage['why']}")
+            tell(f"{record.name}: reachable again")
+        elif record.trouble != told:
+            told = record.trouble
+            words = f"unreachable: {told}" if told else "reachable again"
+            tell(f"{record.name}: {words}")
+        outage = record.outage
+
+
+def ready_document(record: Record, token: str) -> dict[str, Any]:
+    """What `start --json` prints, as the contract says."""
+    assert record.rendezvous is not None
+    dask = record.rendezvous.get("dask")
+    nodes = record.job.get("nodes") or [record.rendezvous.get("hostname")]
+    return {
+        "name": record.name,
+        "site": record.site,
+        "state": record.state,
+        "url": f"{record.url}/lab?token={token}",
+        "token": token,
+        "job": {"id": record.job_id, "scheduler": record.scheduler, "node": nodes[0]},
+        "dask": dask
+        and {
+            "mode": dask["mode"],
+            "dashboard": f"{record.url}/dask/status",
+            "scheduler": dask["scheduler"],
+            "workers": dask["workers"],
+        },
+        "ends_at": record.ends_at.isoformat() if record.ends_at else None,
+        "timings": {
+            key: round(record.timings.get(key, 0.0), 3)
+            for key in ("connect", "submit", "queue", "server", "tunnel")
+        },
+    }
+
+
+def _clock(record: Record) -> str:
+    ends = record.ends_at
+    return ends.astimezone().strftime("%Y-%m-%d %H:%M") if ends else "no set time"
+
+
+def _interrupt_on_term() -> None:
+    """A polite kill is an interrupt: what was begun is withdrawn."""
+
+    def interrupt(_: int, __: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)

@@ -1,0 +1,121 @@
+"""Hold a job against what a profile says of the queues. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from hpclaunch.errors import PlanError
+from hpclaunch.schedulers.base import JobSpec
+from hpclaunch.sites.catalog import LoadedSite
+from hpclaunch.sites.model import Queue
+
+__all__ = ["hold_against_limits"]
+
+
+@dataclass(frozen=True)
+class _Limit:
+    """One limit of a queue, and what of a job it bounds."""
+
+    key: str
+    what: str
+    asked: Callable[[JobSpec], Any]
+    at_least: bool = False
+
+    def refuses(self, queue: Queue, job: JobSpec) -> bool:
+        bound, asked = getattr(queue, self.key), self.asked(job)
+        if bound is None or asked is None:
+            return False
+        return bool(asked < bound if self.at_least else asked > bound)
+
+    def allows(self, queue: Queue) -> str:
+        return f"at {'least' if self.at_least else 'most'} {getattr(queue, self.key)}"
+
+    def most_generous(self, queues: tuple[Queue, ...]) -> Queue:
+        """Of queues that all refuse, the one that comes nearest."""
+        choose = min if self.at_least else max
+        return choose(queues, key=lambda queue: getattr(queue, self.key))
+
+
+_LIMITS = (
+    _Limit("max_walltime", "a walltime of {}", lambda job: job.walltime),
+    _Limit("max_nodes", "{} nodes", lambda job: job.nodes),
+    _Limit("min_nodes", "{} nodes", lambda job: job.nodes, at_least=True),
+    _Limit("cores_per_node", "{} cores on a node", lambda job: job.tasks_per_node * job.cores),
+    _Limit("memory_per_node", "{} of memory on a node", lambda job: job.memory),
+    _Limit("gpus_per_node", "{} GPUs on a node", lambda job: job.gpus),
+)
+
+
+def hold_against_limits(loaded: LoadedSite, job: JobSpec, who: str, option: str) -> str | None:
+    """Check a job against the limits of its queue.
+
+    Parameters
+    ----------
+    loaded : LoadedSite
+    job : JobSpec
+    who : str
+        Whose job it is, for people.
+    option : str
+        What chooses another queue, with ``{}`` for its name.
+
+    Returns
+    -------
+    str or None
+        A warning where nothing is known of the queue.
+
+    Raises
+    ------
+    PlanError
+        If a limit is passed; names the limit, where it stands, and the nearest possibility.
+    """
+    queue = loaded.site.queue(job.queue)
+    if queue is None:
+        return _unchecked(loaded, job.queue)
+    passed = [limit for limit in _LIMITS if limit.refuses(queue, job)]
+    if passed:
+        faults = "; ".join(
+            f"{limit.what.format(limit.asked(job))}, where queue {queue.name!r} allows "
+            f"{limit.allows(queue)} ({limit.key} in {_source(loaded, queue, limit.key)})"
+            for limit in passed
+        )
+        hint = _nearest(loaded.site.queues, job, passed, option)
+        raise PlanError(f"{who} asks for {faults}", hint=hint)
+    return None
+
+
+def _unchecked(loaded: LoadedSite, name: str | None) -> str | None:
+    """A warning where the profile describes queues, and not the one that the job will be in."""
+    queues = loaded.site.queues
+    if not queues:
+        return None
+    if name is None:
+        return (
+            "no queue is named, so the scheduler chooses one; "
+            f"the limits in {loaded.path} are not checked"
+        )
+    return (
+        f"queue {name!r} is not described in {loaded.path} "
+        f"({', '.join(one.name for one in queues)}); its limits are not checked"
+    )
+
+
+def _nearest(queues: tuple[Queue, ...], job: JobSpec, passed: list[_Limit], option: str) -> str:
+    for queue in queues:
+        if not any(limit.refuses(queue, job) for limit in _LIMITS):
+            return f"queue {queue.name!r} allows it: {option.format(queue.name)}"
+    words = []
+    for limit in passed:
+        willing = [queue for queue in queues if not limit.refuses(queue, job)]
+        best = willing[0] if willing else limit.most_generous(queues)
+        value = limit.asked(job) if willing else getattr(best, limit.key)
+        words.append(f"{limit.what.format(value)} (queue {best.name!r})")
+    return f"no queue allows it all; the nearest: {', '.join(words)}"
+
+
+def _source(loaded: LoadedSite, queue: Queue, key: str) -> str:
+    """Where a limit stands; a limit that nobody wrote is a default of what describes the queue."""
+    place = ("queues", str(loaded.site.queues.index(queue)))
+    origin = loaded.origin(*place, key)
+    return f"{loaded.origin(*place, 'name')}, by default" if origin == "default" else origin

@@ -1,0 +1,231 @@
+"""Dask's configuration for a session: what makes ``Client()`` and ``SLURMCluster()`` just work.
+
+It is read by kernels, the holder and the workers from the directory that DASK_CONFIG names.
+YAML is a superset of JSON, so no YAML library is needed to write it.
+
+Standard library only, Python 3.9 or newer: this runs on the compute node.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Optional
+
+from hpclaunch.node.layout import Layout
+from hpclaunch.node.spec import Session
+from hpclaunch.shell import quote
+from hpclaunch.units import Walltime
+
+__all__ = ["Place", "expandable", "prologue", "scratch_here", "settings", "users_own"]
+
+_LOOPBACK_ANY = "127.0.0.1:0"
+_VARIABLE = re.compile(r"\$(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the session runs, as Dask has to know it.
+
+    Attributes
+    ----------
+    address : str
+        Address of this node that workers can reach.
+    python : str
+        Interpreter of the environment.
+    pythonpath : str
+        PYTHONPATH of the job, which brings hpclaunch along.
+    node_directory : str
+        Private directory on this node, where schedulers serve their pages on UNIX sockets.
+    scratch : str or None
+        Private directory on this node, where workers and notebooks spill; None for the same.
+    """
+
+    address: str
+    python: str
+    pythonpath: str
+    node_directory: str
+    scratch: Optional[str] = None
+
+    @property
+    def dashboard_socket(self) -> str:
+        """Where the session's own scheduler serves its pages."""
+        return os.path.join(self.node_directory, "dashboard")
+
+
+def settings(session: Session, place: Place, scheduler: Optional[str] = None) -> dict[str, Any]:
+    """Return the session's configuration.
+
+    Parameters
+    ----------
+    session : Session
+    place : Place
+    scheduler : str, optional
+        Address of the session's scheduler, once it is known.
+    """
+    found: dict[str, Any] = {
+        "distributed": {
+            "comm": _encryption(session),
+            "scheduler": {"preload": ["hpclaunch.clusters.guard"]},
+            "worker": {"http": {"routes": []}},  # the pages of a worker have no login
+            # Dask has one link for all clusters; without a cluster of its own, a session's users
+            # make theirs.
+            "dashboard": {"link": "/dask/status" if session.mode else "/dask-at/{port}/status"},
+        },
+        "hpclaunch": {
+            "dashboard-secret": session.path(Layout.DASK_SECRET),
+            "node-directory": place.node_directory,
+        },
+        "labextension": _side_bar(session),
+        # Never Dask's own name below /tmp, which others could have made before.
+        "temporary-directory": place.scratch or place.node_directory,
+    }
+    if scheduler is not None:
+        found["scheduler-address"] = scheduler
+    if not session.is_local:
+        found["jobqueue"] = {session.scheduler: _jobqueue(session, place)}
+    return found
+
+
+def prologue(session: Session, place: Place) -> list[str]:
+    """Lines of sh that a worker job runs before its worker."""
+    setup = list(session.jobs.setup) if session.jobs else []
+    return [
+        *setup,
+        "export PYTHONPATH=" + quote(place.pythonpath),
+        "export DASK_CONFIG=" + quote(session.path(Layout.DASK_CONFIG)),
+        *_own_scratch(session),
+    ]
+
+
+def _own_scratch(session: Session) -> list[str]:
+    """Lines of sh that give a worker a new private directory to spill to, removed afterwards.
+
+    Dask would use ``dask-scratch-space`` below a directory that may be everybody's, put it on
+    ``sys.path`` and read pickles from it: whoever has made it before runs code as the user.
+    """
+    wanted = session.jobs.local_directory if session.jobs else None
+    base = expandable(wanted) if wanted else '"${TMPDIR:-/tmp}"'
+    return [
+        "mkdir -p {0} && scratch=$(mktemp -d {0}/hpclaunch-XXXXXXXX) || exit".format(base),
+        "trap 'rm -rf \"$scratch\"' EXIT",
+        'export DASK_TEMPORARY_DIRECTORY="$scratch"',
+    ]
+
+
+def expandable(text: str) -> str:
+    """Return `text` as one word of sh in which ``$NAME`` and ``${NAME}`` are replaced, no more.
+
+    A name that is not set there ends the job with a message, instead of a worker that fills the
+    home directory.
+
+    Examples
+    --------
+    >>> expandable("$TMPDIR/my files")
+    '"${TMPDIR:?}"\\'/my files\\''
+    """
+    word = ""
+    end = 0
+    for match in _VARIABLE.finditer(text):
+        word += quote(text[end : match.start()]) if match.start() > end else ""
+        word += '"${{{}:?}}"'.format(match[1] or match[2])
+        end = match.end()
+    return word + (quote(text[end:]) if text[end:] else "")
+
+
+def users_own(place: Optional[str]) -> list[tuple[str, bytes]]:
+    """Files to put beside ours, so that a DASK_CONFIG the user has set still counts.
+
+    Dask knows one such place, reads its files in order of their names and lets later ones win.
+
+    Parameters
+    ----------
+    place : str or None
+        The value of DASK_CONFIG in the job: a file or a directory.
+    """
+    if not place or not os.path.exists(place):
+        return []
+    paths = [place]
+    if os.path.isdir(place):
+        paths = [os.path.join(place, name) for name in sorted(os.listdir(place))]
+    found: list[tuple[str, bytes]] = []
+    for path in paths:
+        base, extension = os.path.splitext(os.path.basename(path))
+        if extension.lower() in (".json", ".yaml", ".yml"):
+            with open(path, "rb") as file:
+                found.append(("00-{:03d}-{}{}".format(len(found), base, extension), file.read()))
+    return found
+
+
+def _encryption(session: Session) -> dict[str, Any]:
+    # On a shared network whoever reaches a plain Dask port runs code as its owner.
+    pair = {"key": session.path(Layout.DASK_KEY), "cert": session.path(Layout.DASK_CERT)}
+    return {
+        "default-scheme": "tls",
+        "require-encryption": True,
+        "tls": {
+            "ca-file": session.path(Layout.CA),
+            "scheduler": pair,
+            "worker": pair,
+            "client": pair,
+        },
+    }
+
+
+def _jobqueue(session: Session, place: Place) -> dict[str, Any]:
+    """Defaults of a cluster that the user makes in a notebook.
+
+    dask-jobqueue pastes these values into a script as they are: each is a word of sh already.
+    """
+    found: dict[str, Any] = {
+        "python": quote(place.python),
+        "job-script-prologue": prologue(session, place),
+        "worker-extra-args": ["--no-dashboard", "--dashboard-address", _LOOPBACK_ANY],
+        "scheduler-options": {"host": place.address, "dashboard_address": _LOOPBACK_ANY},
+    }
+    logs = session.path(Layout.WORKERS)
+    if quote(logs) == logs:  # dask-jobqueue also makes the directory, under this very name
+        found["log-directory"] = logs
+    jobs = session.jobs
+    if jobs is None:
+        return found
+    found.update(
+        {
+            "name": quote(session.worker_job_name),
+            "cores": jobs.cores,
+            "memory": "{} B".format(jobs.memory),
+            "processes": 1,
+            "queue": _word(jobs.queue),
+            "account": _word(jobs.account),
+            "job-extra-directives": _extra(jobs.qos, jobs.extra_directives),
+        }
+    )
+    if jobs.walltime is not None:
+        found["walltime"] = Walltime(jobs.walltime).clock()
+    return found
+
+
+def _word(text: Optional[str]) -> Optional[str]:
+    return None if text is None else quote(text)
+
+
+def _extra(qos: Optional[str], extra: tuple[str, ...]) -> list[str]:
+    named = ["--qos=" + qos] if qos else []
+    return [quote(option) for option in (*named, "--no-requeue", *extra)]
+
+
+def _side_bar(session: Session) -> Mapping[str, Any]:
+    """dask-labextension: a click on NEW never makes a second cluster beside the session's."""
+    if session.mode is None:
+        return {"initial": []}
+    factory = {"module": "hpclaunch.clusters.side_bar", "class": "no_second_cluster"}
+    return {"initial": [], "factory": dict(factory, args=[], kwargs={})}
+
+
+def scratch_here(session: Session) -> Optional[str]:
+    """The site's node-local directory of this node; None where a variable in it is not set."""
+    wanted = session.jobs.local_directory if session.jobs else None
+    found = os.path.expandvars(wanted) if wanted else ""
+    return None if not found or _VARIABLE.search(found) else found

@@ -1,0 +1,148 @@
+"""Why a session ended early, in words for the person at the laptop: ``failure.json``.
+
+Standard library only, Python 3.9 or newer: this runs on the compute node.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from typing import Optional
+
+__all__ = ["Failure"]
+
+_EXIT = {
+    "bad-session": 3,
+    "no-jupyterlab": 4,
+    "jupyter-died": 5,
+    "jupyter-hangs": 6,
+    "jupyter-open": 7,
+    "dask-failed": 8,
+    "no-address": 9,
+    "filesystem": 10,
+}
+
+
+class Failure(Exception):
+    """The session cannot start or go on.
+
+    Parameters
+    ----------
+    cause : str
+        One word that programs know: a key of the exit codes above.
+    what : str
+        What happened, in one sentence without a final period.
+    hint : str
+        The next step.
+    said : str, optional
+        The last words of the program that failed, where they are not in the job's log.
+    """
+
+    def __init__(self, cause: str, what: str, hint: str, said: Optional[str] = None) -> None:
+        super().__init__(what)
+        self.cause = cause
+        self.what = what
+        self.hint = hint
+        self.said = said
+
+    @property
+    def exit_code(self) -> int:
+        """Exit code of the agent."""
+        return _EXIT[self.cause]
+
+    def to_dict(self) -> dict[str, Optional[str]]:
+        """The fields of ``failure.json``."""
+        return {"cause": self.cause, "what": self.what, "hint": self.hint, "said": self.said}
+
+    @classmethod
+    def bad_session(cls, what: str) -> Failure:
+        """The laptop's files are incomplete."""
+        return cls("bad-session", what, "start the session again; this is a fault of hpclaunch")
+
+    @classmethod
+    def no_jupyterlab(cls, what: str) -> Failure:
+        """The environment cannot serve."""
+        return cls(
+            "no-jupyterlab",
+            what,
+            "install jupyterlab into that environment, or choose another with --environment",
+        )
+
+    @classmethod
+    def jupyter_died(cls, code: int) -> Failure:
+        """Jupyter ended by itself."""
+        return cls(
+            "jupyter-died",
+            "Jupyter {}".format(_ending(code)),
+            "read the last lines of the job's log; a faulty file in ~/.jupyter or a broken "
+            "extension is the usual reason",
+        )
+
+    @classmethod
+    def jupyter_hangs(cls, seconds: float) -> Failure:
+        """Jupyter runs and does not answer."""
+        return cls(
+            "jupyter-hangs",
+            "Jupyter did not answer within {:.0f} s".format(seconds),
+            "a slow filesystem under {} is the usual reason; try again, or use an environment "
+            "on a faster one".format(sys.prefix),
+        )
+
+    @classmethod
+    def not_locked(cls, what: str) -> Failure:
+        """Jupyter serves everybody."""
+        return cls(
+            "jupyter-open",
+            what,
+            "something in ~/.jupyter or an extension replaces Jupyter's login; remove it",
+        )
+
+    @classmethod
+    def dask_died(cls, code: int, said: str) -> Failure:
+        """The process that holds the cluster ended while it was starting."""
+        return cls(
+            "dask-failed",
+            "the Dask cluster could not be started: its process {}".format(_ending(code)),
+            "check dask, distributed and dask-jobqueue in {}, or start without workers".format(
+                sys.executable
+            ),
+            said,
+        )
+
+    @classmethod
+    def dask_hangs(cls, seconds: float, said: str) -> Failure:
+        """The process that holds the cluster never got ready."""
+        return cls(
+            "dask-failed",
+            "the Dask scheduler was not up within {:.0f} s".format(seconds),
+            "try again, or start without workers",
+            said,
+        )
+
+    @classmethod
+    def filesystem(cls, error: OSError) -> Failure:
+        """A file of the session cannot be read or written."""
+        return cls(
+            "filesystem",
+            "a file of the session cannot be used on this node: {}".format(error),
+            "check your quota, and that your home directory is the same on compute nodes",
+        )
+
+    @classmethod
+    def no_address(cls) -> Failure:
+        """Nobody could connect."""
+        return cls(
+            "no-address",
+            "this node has no IPv4 address that the login node could reach",
+            "show the output of `ip address` on a compute node to the site's help desk",
+        )
+
+
+def _ending(code: int) -> str:
+    """How a process ended, by the return code of subprocess."""
+    if code >= 0:
+        return "ended with exit code {}".format(code)
+    try:
+        return "was killed by {}".format(signal.Signals(-code).name)
+    except ValueError:
+        return "was killed by signal {}".format(-code)

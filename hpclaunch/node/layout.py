@@ -1,0 +1,51 @@
+"""Where things lie in a session's directory on the site, and the names both ends agree on.
+
+Standard library only: this module is read on the laptop and on the node.
+"""
+
+from __future__ import annotations
+
+__all__ = ["JUPYTER_TLS_NAME", "PULSE_PAGE", "Layout"]
+
+JUPYTER_TLS_NAME = "jupyter.hpclaunch.invalid"
+"""The name in Jupyter's certificate. The laptop asks for it, whatever the node is called."""
+
+PULSE_PAGE = "/hpclaunch/pulse"
+"""Where the laptop feels whether Jupyter lives, and the agent hears which connections do that."""
+
+
+class Layout:
+    """File names below ``BASE/sessions/NAME-NONCE`` (0700); every file is 0600.
+
+    The laptop writes: ``session.json`` (what the agent shall do), ``job.sh``, ``token``, ``tls/``.
+    The job writes: ``job.log``, ``rendezvous.json`` (once the server answers), ``failure.json``
+    (why it ends early, in words), ``ending.json`` (why it ends by itself though all is well),
+    ``exit.json`` (the last thing, by ``job.sh``), ``dask/``
+    (Dask's configuration for the session), ``dask-state.json`` (how the cluster is, in words) and
+    ``workers/`` (logs of the cluster's process and of worker jobs).
+    """
+
+    SPEC = "session.json"
+    SCRIPT = "job.sh"
+    LOG = "job.log"
+    TOKEN = "token"
+    CA = "tls/ca.pem"
+    JUPYTER_CERT = "tls/jupyter.pem"
+    JUPYTER_KEY = "tls/jupyter.key"
+    DASK_CERT = "tls/dask.pem"
+    DASK_KEY = "tls/dask.key"
+    JUPYTER_CONFIG = "jupyter_config.json"
+    JUPYTER_RUNTIME = "runtime"
+    RENDEZVOUS = "rendezvous.json"
+    FAILURE = "failure.json"
+    EXIT = "exit.json"
+    ENDING = "ending.json"
+    DASK_CONFIG = "dask"
+    DASK_FILE = "dask/hpclaunch.yaml"
+    DASK_SECRET = "dask/dashboard.secret"
+    DASK_STATE = "dask-state.json"
+    HOLDER_LOG = "workers/holder.log"
+    WORKERS = "workers"
+
+    SECRETS = (TOKEN, JUPYTER_CONFIG, JUPYTER_RUNTIME, "tls", DASK_CONFIG)
+    """What is removed when the session is over; logs and outcome stay."""

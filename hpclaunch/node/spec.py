@@ -1,0 +1,194 @@
+"""``session.json``: what the laptop asks the agent to do.
+
+Standard library only, Python 3.9 or newer: this runs on the compute node.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any, Optional
+
+from hpclaunch.node.files import read_json
+from hpclaunch.node.layout import Layout
+
+__all__ = ["Session", "SpecError", "WorkerJobs", "read_session"]
+
+VERSION = 1
+START_TIMEOUT = 120.0
+"""Seconds that Jupyter and the Dask scheduler may take to answer, where the laptop says nothing."""
+
+
+class SpecError(ValueError):
+    """``session.json`` is not one that this agent can act on; names the key."""
+
+
+@dataclass(frozen=True)
+class WorkerJobs:
+    """How one Dask worker is started: as a job of its own, or as a process in this job.
+
+    Attributes
+    ----------
+    cores : int
+        Threads of one worker.
+    memory : int
+        Memory of one worker, bytes.
+    walltime : int or None
+        Seconds that a worker job may run.
+    queue, account, qos : str or None
+    job_name : str or None
+        Name of the worker jobs, by which they can be found and cancelled.
+    extra_directives : tuple of str
+        Further options of the submit command, one each.
+    setup : tuple of str
+        Lines of sh that prepare the environment (modules and the like).
+    local_directory : str or None
+        Where workers spill; None lets Dask decide.
+    """
+
+    cores: int
+    memory: int
+    walltime: Optional[int] = None
+    queue: Optional[str] = None
+    account: Optional[str] = None
+    qos: Optional[str] = None
+    job_name: Optional[str] = None
+    extra_directives: tuple[str, ...] = ()
+    setup: tuple[str, ...] = ()
+    local_directory: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class Session:
+    """A session as the agent knows it.
+
+    Attributes
+    ----------
+    directory : str
+        Absolute path of the session directory.
+    name, nonce : str
+    scheduler : str
+        ``"slurm"`` or ``"local"``.
+    scheduler_options : tuple of str
+        What every command of the scheduler needs, such as ``--clusters=c5``.
+    root_dir : str or None
+        Where notebooks live, a leading ``~/`` expanded; None is the home directory.
+    ends_in : float or None
+        Seconds from the start of the job to its end; None has no limit.
+    interface : str or None
+        Name of the network interface the site recommends; a hint.
+    start_timeout : float
+        Seconds until a start counts as hanging.
+    idle_limit : float or None
+        Seconds without use after which the session ends by itself; None never.
+    mode : str or None
+        ``"jobqueue"``, ``"local"``, or None for a session without a cluster.
+    workers : int
+        Number of Dask workers.
+    jobs : WorkerJobs or None
+        How a worker is started; also the defaults of a cluster that the user makes.
+    """
+
+    directory: str
+    name: str
+    nonce: str
+    scheduler: str
+    scheduler_options: tuple[str, ...] = ()
+    root_dir: Optional[str] = None
+    ends_in: Optional[float] = None
+    interface: Optional[str] = None
+    start_timeout: float = START_TIMEOUT
+    idle_limit: Optional[float] = None
+    mode: Optional[str] = None
+    workers: int = 0
+    jobs: Optional[WorkerJobs] = None
+
+    def path(self, name: str) -> str:
+        """Absolute path of a file of the session, by its name in `Layout`."""
+        return os.path.join(self.directory, name)
+
+    @property
+    def worker_job_name(self) -> str:
+        """The name of all worker jobs, by which they can be found and cancelled."""
+        named = self.jobs.job_name if self.jobs else None
+        return named or "hpclaunch-{}-{}-w".format(self.name, self.nonce)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the session runs on the person's own machine: nobody else may connect."""
+        return self.scheduler == "local"
+
+    @property
+    def work_dir(self) -> str:
+        """Where notebooks, kernels and workers start."""
+        return self.root_dir or os.path.expanduser("~")
+
+
+def read_session(directory: str) -> Session:
+    """Read the session's specification.
+
+    Raises
+    ------
+    SpecError
+        If ``session.json`` is missing, is not JSON or lacks something.
+    """
+    directory = os.path.abspath(directory)
+    path = os.path.join(directory, Layout.SPEC)
+    try:
+        fields = read_json(path)
+    except (OSError, ValueError) as error:
+        raise SpecError("{} cannot be read: {}".format(path, error)) from error
+    if not isinstance(fields, dict) or fields.get("version") != VERSION:
+        found = fields.get("version") if isinstance(fields, dict) else type(fields).__name__
+        raise SpecError("{}: version must be {}, not {!r}".format(path, VERSION, found))
+    try:
+        return _session(directory, fields)
+    except KeyError as error:
+        raise SpecError("{}: {} is missing".format(path, error)) from error
+    except (TypeError, ValueError) as error:
+        raise SpecError("{}: {}".format(path, error)) from error
+
+
+def _session(directory: str, fields: dict[str, Any]) -> Session:
+    dask = fields.get("dask")
+    jobs = dask or fields.get("jobqueue")
+    mode = dask["mode"] if dask else None
+    if mode not in (None, "jobqueue", "local"):
+        raise ValueError("dask.mode must be 'jobqueue' or 'local', not {!r}".format(mode))
+    if dask and mode == "jobqueue":
+        if fields["scheduler"] != "slurm":
+            raise ValueError("dask.mode 'jobqueue' needs scheduler 'slurm'")
+        if dask.get("walltime") is None:
+            raise ValueError("dask.walltime is missing: worker jobs need one")
+    ends_in, idle_limit = fields.get("ends_in"), fields.get("idle_limit")
+    return Session(
+        directory=directory,
+        name=str(fields["name"]),
+        nonce=str(fields["nonce"]),
+        scheduler=str(fields["scheduler"]),
+        scheduler_options=tuple(fields.get("scheduler_options") or ()),
+        root_dir=os.path.expanduser(fields["root_dir"]) if fields.get("root_dir") else None,
+        ends_in=None if ends_in is None else float(ends_in),
+        interface=fields.get("interface"),
+        start_timeout=float(fields.get("start_timeout") or START_TIMEOUT),
+        idle_limit=None if idle_limit is None else float(idle_limit),
+        mode=mode,
+        workers=int(dask["workers"]) if dask else 0,
+        jobs=_worker_jobs(jobs) if jobs else None,
+    )
+
+
+def _worker_jobs(fields: dict[str, Any]) -> WorkerJobs:
+    walltime = fields.get("walltime")
+    return WorkerJobs(
+        cores=int(fields["cores"]),
+        memory=int(fields["memory"]),
+        walltime=None if walltime is None else int(walltime),
+        queue=fields.get("queue"),
+        account=fields.get("account"),
+        qos=fields.get("qos"),
+        job_name=fields.get("job_name"),
+        extra_directives=tuple(fields.get("extra_directives") or ()),
+        setup=tuple(fields.get("setup") or ()),
+        local_directory=fields.get("local_directory"),
+    )

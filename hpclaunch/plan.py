@@ -1,0 +1,274 @@
+"""Site + Request -> Plan: every number decided before anything is touched. Pure.
+
+A plan that does not fit the site is a `PlanError` that names the limit, the file it stands in and
+the nearest possibility.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import sys
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from hpclaunch import paths
+from hpclaunch.errors import PlanError, UsageError
+from hpclaunch.limits import hold_against_limits
+from hpclaunch.request import Request
+from hpclaunch.schedulers.base import JobSpec
+from hpclaunch.sites.catalog import LoadedSite
+from hpclaunch.sites.model import Environment
+
+__all__ = ["DaskPlan", "Plan", "Request", "make_plan"]
+
+_SESSION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,40}")
+_NONCE = re.compile(r"[0-9a-f]{8}")
+
+
+@dataclass(frozen=True)
+class DaskPlan:
+    """The session's Dask workers; also without any, as defaults of a cluster the user makes.
+
+    Attributes
+    ----------
+    mode : {"jobqueue", "local"}
+        Workers as jobs of their own, or as processes of this machine.
+    workers : int
+        How many the session starts.
+    job : JobSpec
+        One worker job; its memory is also the worker's memory limit.
+    local_directory : str or None
+    """
+
+    mode: Literal["jobqueue", "local"]
+    workers: int
+    job: JobSpec
+    local_directory: str | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A session, fully decided.
+
+    Attributes
+    ----------
+    name, nonce : str
+        The session's name, and eight hex digits that make job name and directory unique.
+    job : JobSpec
+        The job that runs JupyterLab; its ``log`` is a name in the session directory.
+    python : str
+    modules, setup : tuple of str
+        The environment, as the job makes it.
+    base : str
+        On the site; may begin with ``~/``.
+    root_dir : str or None
+        Root directory of JupyterLab, None for the home directory.
+    start_timeout : int
+        Seconds that JupyterLab may take on the node.
+    idle_limit : int or None
+        Seconds without use after which the session ends by itself; None never.
+    interface : str or None
+    scheduler_options : tuple of str
+        What every command of the scheduler needs.
+    worker : DaskPlan or None
+        None where the profile says nothing about workers.
+    warnings : tuple of str
+        What could not be held against the profile.
+    """
+
+    name: str
+    nonce: str
+    site: str
+    scheduler: str
+    job: JobSpec
+    python: str
+    modules: tuple[str, ...]
+    setup: tuple[str, ...]
+    base: str
+    root_dir: str | None
+    start_timeout: int
+    idle_limit: int | None
+    interface: str | None
+    scheduler_options: tuple[str, ...]
+    worker: DaskPlan | None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def dask(self) -> DaskPlan | None:
+        """The session's Dask cluster, None where it has none."""
+        return self.worker if self.worker and self.worker.workers else None
+
+    @property
+    def directory(self) -> str:
+        """Name of the session's directory below ``BASE/sessions``."""
+        return f"{self.name}-{self.nonce}"
+
+    @property
+    def worker_job_name(self) -> str:
+        """Name of all worker jobs, so that `stop` finds them without having seen their ids."""
+        return f"{self.job.name}-w"
+
+
+def make_plan(loaded: LoadedSite, request: Request, *, name: str, nonce: str | None = None) -> Plan:
+    """Decide every number of a session.
+
+    Parameters
+    ----------
+    loaded : LoadedSite
+    request : Request
+    name : str
+        The session's name, unique among the live ones.
+    nonce : str, optional
+        Eight hex digits; drawn when left out.
+
+    Raises
+    ------
+    UsageError
+        If the name is no session name.
+    PlanError
+        If the request does not fit the site.
+    """
+    nonce = secrets.token_hex(4) if nonce is None else nonce
+    _check_names(name, nonce)
+    site = loaded.site
+    local = site.scheduler.kind == "local"
+    environment = _environment(loaded, request)
+    account, warnings = _account(loaded, request)
+    job = _session_job(loaded, request, f"hpclaunch-{name}-{nonce}", account)
+    worker = _plan_worker(loaded, job, _workers(loaded, request))
+    warnings += _warnings(loaded, job, worker if worker and worker.workers else None)
+    return Plan(
+        name=name,
+        nonce=nonce,
+        site=site.name,
+        scheduler=site.scheduler.kind,
+        job=job,
+        python=environment.python or (sys.executable if local else "python3"),
+        modules=environment.modules,
+        setup=environment.setup,
+        base=site.paths.base or (str(paths.data_dir()) if local else "~/.hpclaunch"),
+        root_dir=_root_dir(loaded, request),
+        start_timeout=site.session.start_timeout,
+        idle_limit=limit.seconds if (limit := site.session.idle_limit) else None,
+        interface=site.network.interface,
+        scheduler_options=site.scheduler.options,
+        worker=worker,
+        warnings=tuple(warnings),
+    )
+
+
+def _check_names(name: str, nonce: str) -> None:
+    if not _SESSION_NAME.fullmatch(name):
+        raise UsageError(
+            f"{name!r} is not a session name",
+            hint="use up to 41 letters, digits, '.', '_' and '-', beginning with a letter or digit",
+        )
+    if not _NONCE.fullmatch(nonce):
+        raise ValueError(f"a nonce is eight hex digits, not {nonce!r}")
+
+
+def _environment(loaded: LoadedSite, request: Request) -> Environment:
+    site = loaded.site
+    name = request.environment or site.session.environment
+    if name in site.environments:
+        return site.environments[name]
+    raise PlanError(
+        f"site {site.name} has no environment {name!r} "
+        f"(in {loaded.path}: {', '.join(site.environments) or 'none'})",
+        hint=f"choose one with --environment, or add [environments.{name}]",
+    )
+
+
+def _account(loaded: LoadedSite, request: Request) -> tuple[str | None, list[str]]:
+    """The account to charge, and a warning where there is nobody who charges."""
+    site = loaded.site
+    account = request.account or site.account
+    if account is None and site.scheduler.account_required:
+        raise PlanError(
+            f"site {site.name} charges every job to an account, and none is known "
+            f"(account_required in {loaded.origin('scheduler', 'account_required')})",
+            hint=f'give --account, or write it once: account = "…" in [{site.name}] of user.toml',
+        )
+    if account is not None and site.scheduler.kind == "local":
+        return None, [f"this machine charges nobody; account {account!r} is not used"]
+    return account, []
+
+
+def _root_dir(loaded: LoadedSite, request: Request) -> str | None:
+    """The root of JupyterLab; only where laptop and node are one may it be relative."""
+    asked = request.notebook_dir
+    if asked is None:
+        return loaded.site.paths.notebooks
+    if loaded.site.scheduler.kind == "local":
+        return str(paths.expand(asked).absolute())
+    if asked.startswith(("/", "~/")):
+        return asked
+    raise UsageError(
+        f"--notebook-dir {asked}: must be a directory on the site",
+        hint="write an absolute path, or one that begins with '~/' (in quotes: it is the site's ~)",
+    )
+
+
+def _session_job(loaded: LoadedSite, request: Request, name: str, account: str | None) -> JobSpec:
+    defaults, scheduler = loaded.site.session, loaded.site.scheduler
+    return JobSpec(
+        name=name,
+        log="job.log",
+        walltime=request.walltime or defaults.walltime,
+        nodes=request.nodes or 1,
+        cores=request.cores or defaults.cores,
+        memory=request.memory or defaults.memory,
+        gpus=defaults.gpus if request.gpus is None else request.gpus,
+        queue=request.queue or defaults.queue or scheduler.default_queue,
+        account=account,
+        extra=scheduler.directives,
+    )
+
+
+def _workers(loaded: LoadedSite, request: Request) -> int:
+    """How many Dask workers the session starts."""
+    if request.dask == "none":
+        if request.workers:
+            raise UsageError("--workers with --dask none asks for workers and for none")
+        return 0
+    workers = loaded.site.dask.workers if request.workers is None else request.workers
+    if workers == 0 and request.dask is not None:
+        raise UsageError(
+            "--dask without workers", hint="say how many: --workers N, or set dask.workers"
+        )
+    if workers and loaded.site.dask.memory is None:
+        raise PlanError(
+            f"site {loaded.site.name} does not say how much memory a Dask worker gets",
+            hint=f"give --set dask.memory='4 GB', or set memory in [dask] of {loaded.path}",
+        )
+    return workers
+
+
+def _plan_worker(loaded: LoadedSite, job: JobSpec, workers: int) -> DaskPlan | None:
+    site = loaded.site
+    if site.dask.memory is None:
+        return None
+    return DaskPlan(
+        mode="local" if site.scheduler.kind == "local" else "jobqueue",
+        workers=workers,
+        job=replace(
+            job,
+            name=f"{job.name}-w",
+            nodes=1,
+            cores=site.dask.cores,
+            memory=site.dask.memory,
+            gpus=0,
+            queue=site.dask.queue or job.queue,
+        ),
+        local_directory=site.dask.local_directory,
+    )
+
+
+def _warnings(loaded: LoadedSite, job: JobSpec, dask: DaskPlan | None) -> list[str]:
+    """What could not be held against the profile; raises where a limit is passed."""
+    found = [hold_against_limits(loaded, job, "the session", "--queue {}")]
+    if dask is not None:
+        option = "--set dask.queue={}"
+        found.append(hold_against_limits(loaded, dask.job, "a Dask worker", option))
+    return list(dict.fromkeys(warning for warning in found if warning is not None))

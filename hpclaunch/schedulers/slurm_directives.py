@@ -1,0 +1,74 @@
+"""A job's options as sbatch knows them, and as the lines of a script that sbatch reads.
+
+Slurm's own reader of ``#SBATCH`` lines is not a shell: a backslash escapes the next character
+inside every kind of quotes (``get_argument`` in Slurm's src/sbatch/opt.c, the same in 22.05 and
+26.05). All else of a POSIX word means the same to it.
+"""
+
+from __future__ import annotations
+
+import re
+
+from hpclaunch.schedulers.base import JobSpec
+from hpclaunch.shell import quote
+
+__all__ = ["directive", "options"]
+
+_NAMED = re.compile(r"(--[a-z][a-z0-9-]*=)(.*)", re.DOTALL | re.ASCII)
+
+
+def options(spec: JobSpec) -> list[str]:
+    """The options of `spec`, each one argument of sbatch, in a fixed order; `extra` comes last.
+
+    Raises
+    ------
+    ValueError
+        If a value cannot be said to Slurm: a newline or NUL character anywhere, no name, a log
+        that is relative or holds a backslash (Slurm would drop it), an `extra` that is no option.
+    """
+    pairs: list[tuple[str, object]] = [
+        ("job-name", spec.name),
+        ("output", _log(spec.log)),
+        ("time", spec.walltime.clock()),
+        ("nodes", spec.nodes),
+        ("ntasks-per-node", spec.tasks_per_node),
+        ("cpus-per-task", spec.cores),
+        ("mem", f"{spec.memory.in_mib()}M" if spec.memory else None),
+        ("gpus-per-node", spec.gpus or None),
+        ("partition", spec.queue),
+        ("account", spec.account),
+        ("qos", spec.qos),
+    ]
+    if not spec.name:
+        raise ValueError("a job needs a name, or it could not be found again")
+    words = [f"--{name}={value}" for name, value in pairs if value is not None]
+    # A requeued job would start a second session under a name and a directory already used.
+    words += ["--no-requeue", *spec.extra]
+    for word in words:
+        if not word.startswith("-"):
+            raise ValueError(f"{word!r} is no option of sbatch; write --name=value in one word")
+        if "\n" in word or "\0" in word:
+            raise ValueError(f"a newline or NUL character cannot stand in a directive: {word!r}")
+    return words
+
+
+def directive(option: str) -> str:
+    """Return one option as a line of a batch script.
+
+    Examples
+    --------
+    >>> directive("--job-name=a b")
+    "#SBATCH --job-name='a b'"
+    """
+    match = _NAMED.fullmatch(option)
+    name, value = match.groups() if match else ("", option)
+    return f"#SBATCH {name}{quote(value.replace(chr(92), chr(92) * 2))}"
+
+
+def _log(path: str) -> str:
+    """The log as a Slurm file name pattern, in which ``%`` begins a replacement symbol."""
+    if not path.startswith("/"):
+        raise ValueError(f"the log of a job must be an absolute path, not {path!r}")
+    if "\\" in path:
+        raise ValueError(f"Slurm cannot write to a path with a backslash in it: {path!r}")
+    return path.replace("%", "%%")

@@ -1,0 +1,154 @@
+"""Plan -> text: the batch script, and what the agent on the node reads. Pure.
+
+Templates are files in ``templates/``; every value passes the filter ``quote``. The scripts below
+``templates/remote`` are constants: values reach them as arguments, never as text.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+import tarfile
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from hpclaunch import paths
+from hpclaunch.errors import PlanError
+from hpclaunch.node.layout import Layout
+from hpclaunch.plan import Plan
+from hpclaunch.schedulers.base import Scheduler
+from hpclaunch.shell import quote
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+__all__ = [
+    "agent_spec",
+    "remote_command",
+    "render_session",
+    "session_files",
+    "tar_of",
+]
+
+
+def render_session(plan: Plan, scheduler: Scheduler, *, session_dir: str, lib_dir: str) -> str:
+    """Render the batch script of a session.
+
+    Parameters
+    ----------
+    plan : Plan
+    scheduler : Scheduler
+        Spells the directives.
+    session_dir, lib_dir : str
+        Absolute paths on the site: the session's directory, hpclaunch's own modules.
+
+    Raises
+    ------
+    PlanError
+        If a value cannot be said in a directive.
+    """
+    job = replace(plan.job, log=f"{session_dir}/{Layout.LOG}")
+    try:
+        directives = scheduler.directives(job)
+    except ValueError as error:
+        raise PlanError(f"the job cannot be described to {plan.scheduler}: {error}") from None
+    return _template("session.sh.j2").render(
+        plan=plan, directives=directives, session_dir=session_dir, lib_dir=lib_dir
+    )
+
+
+def agent_spec(plan: Plan) -> dict[str, object]:
+    """What the agent on the node shall do: the content of ``session.json``."""
+    worker = _worker_spec(plan)
+    return {
+        "version": 1,
+        "name": plan.name,
+        "nonce": plan.nonce,
+        "site": plan.site,
+        "scheduler": plan.scheduler,
+        "scheduler_options": list(plan.scheduler_options),
+        "root_dir": plan.root_dir,
+        "ends_in": plan.job.walltime.seconds,
+        "start_timeout": plan.start_timeout,
+        "idle_limit": plan.idle_limit,
+        "interface": plan.interface,
+        "dask": plan.dask and {"mode": plan.dask.mode, "workers": plan.dask.workers, **worker},
+        "jobqueue": worker if plan.worker and plan.worker.mode == "jobqueue" else None,
+    }
+
+
+def _worker_spec(plan: Plan) -> dict[str, object]:
+    """How one Dask worker is started; empty where the profile says nothing about workers."""
+    if plan.worker is None:
+        return {}
+    job = plan.worker.job
+    return {
+        "cores": job.cores,
+        "memory": job.memory.bytes if job.memory else None,
+        "walltime": job.walltime.seconds,
+        "queue": job.queue,
+        "account": job.account,
+        "qos": job.qos,
+        "job_name": job.name,
+        "extra_directives": list(job.extra),
+        "setup": [f"module load {quote(module)}" for module in plan.modules] + list(plan.setup),
+        "local_directory": plan.worker.local_directory,
+    }
+
+
+def session_files(
+    plan: Plan, script: str, credentials: Mapping[str, bytes], token: str
+) -> dict[str, bytes]:
+    """All files that the laptop puts into a session's directory, by their path in it."""
+    return {
+        **credentials,
+        Layout.TOKEN: token.encode(),
+        Layout.SPEC: json.dumps(agent_spec(plan), indent=1).encode(),
+        Layout.SCRIPT: script.encode(),
+    }
+
+
+def tar_of(files: Mapping[str, bytes], *, mode: int = 0o600) -> bytes:
+    """Pack `files` as an uncompressed tar with plain permissions and no owner."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        folders: set[str] = set()
+        for name, data in sorted(files.items()):
+            folder = name.rpartition("/")[0]
+            if folder and folder not in folders:
+                folders.add(folder)
+                entry = tarfile.TarInfo(folder)
+                entry.type, entry.mode = tarfile.DIRTYPE, mode | 0o100 | (mode >> 2) & 0o11
+                tar.addfile(entry)
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(data), mode
+            tar.addfile(entry, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+@functools.cache
+def _remote_script(name: str) -> str:
+    """The text of one of the constant scripts below ``templates/remote``."""
+    return (paths.shipped_dir("templates") / "remote" / name).read_text(encoding="utf-8")
+
+
+def remote_command(name: str, *arguments: str) -> list[str]:
+    """Argv that runs a constant script with `arguments`."""
+    return ["/bin/sh", "-c", _remote_script(name), name, *arguments]
+
+
+def _template(name: str) -> Template:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(paths.shipped_dir("templates")),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # the output is bash, not HTML; `quote` is its escape
+    )
+    environment.filters["quote"] = quote
+    return environment.get_template(name)

@@ -1,0 +1,266 @@
+"""Session records: what the laptop knows of a session, on disk, so that it outlives every program.
+
+A record is one 0600 JSON file in a 0700 directory of its own, beside the session's certificate
+authority. Whoever learns something writes it there through `Book.update`, under a lock; everybody
+else reads. The session's state is derived from the facts, never stored.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from filelock import FileLock
+
+from hpclaunch import paths
+from hpclaunch.errors import NoSuchSession, SessionExists
+from hpclaunch.node.layout import Layout
+
+__all__ = ["Book", "Record", "State", "as_of_text"]
+
+State = Literal[
+    "planned",
+    "queued",
+    "starting",
+    "ready",
+    "unreachable",
+    "ending",
+    "ended",
+    "failed",
+    "lost",
+]
+_OVER: frozenset[State] = frozenset({"ended", "failed", "lost"})
+
+
+@dataclass(frozen=True)
+class Record:
+    """What the laptop knows of one session.
+
+    Attributes
+    ----------
+    name, nonce, site : str
+    profile : dict
+        The site as it was when the session was planned (`Site.model_dump`).
+    target : dict
+        How to get there (`Target` as a dict and the transport's kind).
+    created : float
+        Seconds since the epoch.
+    job_name, worker_job_name : str
+        Unique on the site.
+    walltime : int
+        Seconds.
+    dask : dict or None
+        ``{"mode", "workers"}`` as planned.
+    base, lib_dir, session_dir : str
+        Absolute paths on the site, empty before the first look at it.
+    submitting : float or None
+        When the submit command was about to be sent; from then on a job may exist.
+    job_id : str or None
+    job : dict
+        The scheduler's last word: ``state, word, reason, expected_start, nodes``.
+    as_of : float
+        When the site was last heard.
+    ran_at : float or None
+        When the job was first seen to run.
+    rendezvous : dict or None
+        What the agent wrote, once the server answered on the node.
+    port : int or None
+        The laptop's port, kept for the session's whole life.
+    tunnel : bool
+        Whether the server was last seen to answer through the tunnel.
+    trouble : str or None
+        Why the session cannot be reached at present.
+    outage : dict or None
+        The last time it could not be reached: ``{"why", "began"}``.
+    outcome : dict or None
+        Set once it is over: ``{"state": "ended"|"failed"|"lost", "error": dict or None}``,
+        and a ``"reason"`` in words where it ended by itself.
+    stopping : bool
+        Whether somebody asked for its end.
+    timings : dict
+        Seconds of each phase of the start.
+    """
+
+    name: str
+    nonce: str
+    site: str
+    profile: dict[str, Any]
+    target: dict[str, Any]
+    created: float
+    job_name: str
+    worker_job_name: str
+    walltime: int
+    scheduler: str
+    dask: dict[str, Any] | None = None
+    base: str = ""
+    lib_dir: str = ""
+    session_dir: str = ""
+    submitting: float | None = None
+    job_id: str | None = None
+    job: dict[str, Any] = field(default_factory=dict)
+    as_of: float = 0.0
+    ran_at: float | None = None
+    rendezvous: dict[str, Any] | None = None
+    port: int | None = None
+    tunnel: bool = False
+    trouble: str | None = None
+    outage: dict[str, Any] | None = None
+    outcome: dict[str, Any] | None = None
+    stopping: bool = False
+    timings: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def state(self) -> State:
+        """The session's state, derived from what is known."""
+        if self.outcome is not None:
+            state: State = self.outcome["state"]
+            return state
+        if self.stopping or self.job.get("state") == "ending":
+            return "ending"
+        if self.rendezvous is not None and self.tunnel:
+            return "ready"
+        if self.trouble is not None:
+            return "unreachable"
+        if self.rendezvous is not None or self.job.get("state") in ("running", "suspended"):
+            return "starting"
+        return "planned" if self.submitting is None else "queued"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing of it can come back."""
+        return self.state in _OVER
+
+    @property
+    def url(self) -> str | None:
+        """The server's address on the laptop, without the token."""
+        return f"http://127.0.0.1:{self.port}" if self.port else None
+
+    @property
+    def ends_at(self) -> datetime | None:
+        """When the walltime is over, as the node said it."""
+        text = (self.rendezvous or {}).get("ends_at")
+        return datetime.fromisoformat(text) if text else None
+
+
+class Book:
+    """All records of this user on this laptop."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder or paths.state_dir() / "sessions"
+
+    def directory(self, name: str) -> Path:
+        """Where a session's files lie on the laptop."""
+        return self.folder / name
+
+    def read(self, name: str) -> Record:
+        """The record of that name.
+
+        Raises
+        ------
+        NoSuchSession
+            If there is none.
+        """
+        try:
+            fields = json.loads((self.directory(name) / "record.json").read_text())
+        except FileNotFoundError:
+            known = ", ".join(record.name for record in self) or "none"
+            raise NoSuchSession(
+                f"there is no session {name!r} here", hint=f"sessions on record: {known}"
+            ) from None
+        known_fields = {entry.name for entry in dataclasses.fields(Record)}
+        return Record(**{key: value for key, value in fields.items() if key in known_fields})
+
+    def __iter__(self) -> Iterator[Record]:
+        if not self.folder.is_dir():
+            return
+        for file in sorted(self.folder.glob("*/record.json")):
+            try:
+                yield self.read(file.parent.name)
+            except NoSuchSession:  # removed meanwhile
+                continue
+
+    def create(self, record: Record, credentials: dict[str, bytes], token: str) -> None:
+        """Put a new session on record.
+
+        Raises
+        ------
+        SessionExists
+            If a live session has that name.
+        """
+        paths.private_dir(self.folder)
+        with self._lock(record.name):
+            folder = self.directory(record.name)
+            if (folder / "record.json").exists():
+                old = self.read(record.name)
+                if not old.is_over:
+                    raise SessionExists(
+                        f"session {record.name!r} exists already ({old.state}, site {old.site})",
+                        hint=f"`hpclaunch attach {record.name}` opens it, "
+                        f"`hpclaunch stop {record.name}` ends it, --name chooses another name",
+                    )
+                shutil.rmtree(folder)
+            paths.private_dir(folder)
+            paths.write_private(folder / "ca.pem", credentials[Layout.CA])
+            paths.write_private(folder / "token", token.encode())
+            self._write(record)
+
+    def update(self, name: str, nonce: str, **facts: Any) -> Record:
+        """Write new facts into a record and return it.
+
+        Raises
+        ------
+        NoSuchSession
+            If the record is gone, or another session has taken its name.
+        """
+        with self._lock(name):
+            record = self.read(name)
+            if record.nonce != nonce:
+                raise NoSuchSession(f"session {name!r} is no longer the same one")
+            changed = dataclasses.replace(record, **facts)
+            if changed != record:
+                self._write(changed)
+            return changed
+
+    def remove(self, name: str, nonce: str) -> None:
+        """Take a session off the record."""
+        with self._lock(name):
+            if self.read(name).nonce == nonce:
+                shutil.rmtree(self.directory(name))
+
+    def forget_secrets(self, name: str) -> None:
+        """Remove what could open the session; for sessions that are over."""
+        for file in ("token", "ca.pem", "open.html"):
+            (self.directory(name) / file).unlink(missing_ok=True)
+
+    def token(self, name: str) -> str:
+        """The session's Jupyter token."""
+        return (self.directory(name) / "token").read_text()
+
+    def authority(self, name: str) -> bytes:
+        """The session's certificate authority, PEM."""
+        return (self.directory(name) / "ca.pem").read_bytes()
+
+    def free_name(self, site: str) -> str:
+        """``SITE-N`` with the lowest N that is free; a failed session keeps its name, for `why`."""
+        taken = {record.name for record in self if record.state != "ended"}
+        return next(
+            name for number in range(1, len(taken) + 2) if (name := f"{site}-{number}") not in taken
+        )
+
+    def _write(self, record: Record) -> None:
+        text = json.dumps(dataclasses.asdict(record), indent=1)
+        paths.write_private(self.directory(record.name) / "record.json", text.encode())
+
+    def _lock(self, name: str) -> FileLock:
+        return FileLock(paths.private_dir(self.folder) / f".{name}.lock", timeout=20)
+
+
+def as_of_text(record: Record) -> str | None:
+    """When the site was last heard, ISO 8601 with offset, or None."""
+    return datetime.fromtimestamp(record.as_of, UTC).isoformat() if record.as_of else None

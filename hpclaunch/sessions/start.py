@@ -1,0 +1,275 @@
+"""The story of `hpclaunch start`: plan, look, submit, follow until the server answers."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from hpclaunch.bundle import bundle
+from hpclaunch.errors import HpclaunchError, SessionFailed, SubmitError
+from hpclaunch.node.layout import Layout
+from hpclaunch.plan import Plan
+from hpclaunch.schedulers.base import Scheduler
+from hpclaunch.script import remote_command, render_session, session_files, tar_of
+from hpclaunch.sessions import access
+from hpclaunch.sessions.record import Book, Record
+from hpclaunch.sessions.way import Way
+from hpclaunch.shell import Completed
+from hpclaunch.sites.catalog import LoadedSite
+from hpclaunch.tls import make_credentials
+from hpclaunch.transports.base import Ask
+
+__all__ = ["Keeper", "Tell", "follow", "outcome_error", "progress", "put_on_record", "submit"]
+
+Tell = Callable[[str], None]
+"""Tell the person one line of progress."""
+
+_LOOK = 0.05  # seconds between two looks at the record
+_ALIVE = 2.0  # seconds between two looks at the keeper
+_TUNNEL_PATIENCE = 30.0  # seconds for a server that answers on its node, but not here
+_SUBMIT_TIMEOUT = 150.0  # seconds; a busy slurmctld makes sbatch wait more than a minute
+_NOT_TRIED = 75  # exit code of submit.sh where it came to no submit
+_NO_ROOM = (
+    "is the file system full, read-only or over its quota? make room there, or choose another "
+    "place with --set paths.base=/another/directory"
+)
+
+
+class Keeper(access.Runner, Protocol):
+    """What a story needs of the keeper."""
+
+    def connect(self, ask: Ask | None) -> None:
+        """Make sure of a live connection."""
+
+    def adopt(self, name: str) -> None:
+        """Watch a session."""
+
+    def release(self, name: str) -> None:
+        """Let go of a session."""
+
+    def alive(self) -> None:
+        """Make sure that a keeper is there; start another where it went away."""
+
+
+@dataclass(frozen=True)
+class _Ground:
+    """What a first look at a site says."""
+
+    base: str
+    user: str
+    host: str
+    has_lib: bool
+
+
+def put_on_record(
+    book: Book, loaded: LoadedSite, plan: Plan, way: Way
+) -> tuple[Record, dict[str, bytes]]:
+    """Make the session's secrets and write its record; nothing has touched the site yet.
+
+    Returns
+    -------
+    Record
+    dict of str to bytes
+        The credentials for the site. Private keys are never written on the laptop.
+
+    Raises
+    ------
+    SessionExists
+        If a live session has that name.
+    """
+    record = Record(
+        name=plan.name,
+        nonce=plan.nonce,
+        site=plan.site,
+        profile=loaded.site.model_dump(mode="json"),
+        target=way.to_dict(),
+        created=time.time(),
+        job_name=plan.job.name,
+        worker_job_name=plan.worker_job_name,
+        walltime=plan.job.walltime.seconds,
+        scheduler=plan.scheduler,
+        dask={"mode": plan.dask.mode, "workers": plan.dask.workers} if plan.dask else None,
+    )
+    credentials = make_credentials()
+    book.create(record, credentials, secrets.token_urlsafe(32))
+    return record, credentials
+
+
+def submit(
+    keeper: Keeper,
+    book: Book,
+    loaded: LoadedSite,
+    plan: Plan,
+    credentials: dict[str, bytes],
+    tell: Tell,
+) -> Record:
+    """Bring the session to the site and submit its job.
+
+    From the moment before the submit command is sent the record says so, so that a job which was
+    accepted while nobody listened is found again by its unique name.
+
+    Raises
+    ------
+    SubmitError
+        If the scheduler refused; the session is off the record then.
+    HpclaunchError
+        If the site could not be prepared.
+    """
+    began = time.monotonic()
+    key, archive = bundle()
+    ground = _look(keeper, plan, key)
+    if not ground.has_lib:
+        tell(f"bringing hpclaunch's own modules to {ground.host} (once per version)")
+        _checked(
+            keeper,
+            remote_command("unpack.sh", ground.base, key),
+            f"hpclaunch's own modules could not be put into {ground.base} on {plan.site}",
+            stdin=archive,
+        )
+    lib_dir = f"{ground.base}/lib/{key}"
+    session_dir = f"{ground.base}/sessions/{plan.directory}"
+    scheduler = access.scheduler_for(loaded.site, ground.base)
+    script = render_session(plan, scheduler, session_dir=session_dir, lib_dir=lib_dir)
+    files = session_files(plan, script, credentials, book.token(plan.name))
+    record = book.update(
+        plan.name,
+        plan.nonce,
+        base=ground.base,
+        lib_dir=lib_dir,
+        session_dir=session_dir,
+        submitting=time.time(),
+    )
+    keeper.adopt(plan.name)
+    # Options on the command line beat what the user's environment says (SBATCH_ACCOUNT).
+    job = replace(plan.job, log=f"{session_dir}/{Layout.LOG}")
+    command = scheduler.submit_command(job)
+    said = keeper.run(
+        remote_command("submit.sh", ground.base, plan.directory, *command),
+        stdin=tar_of(files),
+        timeout=_SUBMIT_TIMEOUT,
+    )
+    if said.exit == _NOT_TRIED:
+        raise SubmitError(
+            f"the directory of session {plan.name} could not be made on {plan.site}; "
+            "nothing was submitted",
+            said=said.said,
+            hint=_NO_ROOM,
+        )
+    job_id = scheduler.parse_submit(Completed.of(command, said.exit, said.stdout, said.stderr))
+    timings = {**record.timings, "submit": time.monotonic() - began}
+    return book.update(plan.name, plan.nonce, job_id=job_id, timings=timings)
+
+
+def follow(
+    keeper: Keeper, book: Book, record: Record, tell: Tell, *, timeout: float | None = None
+) -> Record:
+    """Wait until the session's server answers on the laptop, telling what happens meanwhile.
+
+    Parameters
+    ----------
+    timeout : float, optional
+        Seconds; waits for ever when left out.
+
+    Raises
+    ------
+    SessionFailed
+        If the session is over, can never start, cannot be reached, or the time is up.
+    """
+    scheduler = access.scheduler_of(record)
+    deadline = None if timeout is None else time.monotonic() + timeout
+    told, alive_at, trouble_since = "", time.monotonic(), None
+    while True:
+        record = book.read(record.name)
+        if record.outcome is not None:
+            raise outcome_error(record)
+        if record.state == "ready":
+            return record
+        words = progress(record)
+        if words != told:
+            tell(words)
+            told = words
+        _refuse_the_hopeless(scheduler, record)
+        now = time.monotonic()
+        if record.rendezvous is not None and record.trouble is not None:
+            trouble_since = trouble_since or now
+            if now - trouble_since > _TUNNEL_PATIENCE:
+                raise SessionFailed(
+                    f"session {record.name} runs, but cannot be reached from here",
+                    said=record.trouble,
+                    hint=f"`hpclaunch attach {record.name}` tries again",
+                )
+        else:
+            trouble_since = None
+        if deadline is not None and now > deadline:
+            raise SessionFailed(
+                f"session {record.name} was not ready within {timeout:.0f} s; it is {words}",
+                hint="give it longer with --timeout, or choose another queue",
+            )
+        if now - alive_at > _ALIVE:
+            keeper.alive()
+            alive_at = now
+        time.sleep(_LOOK)
+
+
+def _look(keeper: Keeper, plan: Plan, key: str) -> _Ground:
+    said = _checked(
+        keeper,
+        remote_command("look.sh", plan.base, key),
+        f"the first look at site {plan.site} failed",
+    )
+    facts = dict(line.partition("=")[::2] for line in said.splitlines() if "=" in line)
+    return _Ground(facts["base"], facts["user"], facts["host"], facts["lib"] == "yes")
+
+
+def _checked(keeper: Keeper, command: list[str], what: str, *, stdin: bytes = b"") -> str:
+    said = keeper.run(command, stdin=stdin, timeout=120.0)
+    if said.exit != 0:
+        raise HpclaunchError(what, said=said.said, hint=_NO_ROOM)
+    return said.stdout
+
+
+def _refuse_the_hopeless(scheduler: Scheduler, record: Record) -> None:
+    """A pending job that can never start is a failure, however patient the user is."""
+    if record.job_id is None or record.job.get("state") not in ("queued", "held"):
+        return
+    status = access.status_on_record(record)
+    why = scheduler.never_starts(status)
+    if why:
+        raise SessionFailed(
+            f"job {record.job_id} was accepted by {record.site} and can never start: {why}",
+            said=f"{status.word} ({status.reason})",
+            hint="ask for less, or for another queue: --walltime --memory --cores --nodes --queue",
+        )
+
+
+def progress(record: Record) -> str:
+    """Where a session stands, in one line."""
+    job = f"job {record.job_id}" if record.job_id else "the job"
+    if record.trouble is not None:
+        return f"unreachable: {record.trouble}"
+    if record.rendezvous is not None:
+        return f"JupyterLab answers on {record.rendezvous.get('hostname')}; opening the tunnel"
+    state = record.job.get("state")
+    if record.job.get("silent"):
+        return f"{job} was {state or 'submitted'}; the scheduler does not answer now"
+    nodes = ", ".join(record.job.get("nodes") or ())
+    if state in ("running", "suspended"):
+        return f"{job} runs{f' on {nodes}' if nodes else ''}; JupyterLab is starting"
+    if not state:
+        return f"{job} is submitted" if record.job_id else "submitting"
+    reason = record.job.get("reason")
+    words = f"{job} is {state}" + (f" ({reason})" if reason and reason != "None" else "")
+    start = record.job.get("expected_start")
+    return words + (f", expected to start at {start.replace('T', ' ')}" if start else "")
+
+
+def outcome_error(record: Record) -> HpclaunchError:
+    """Why a session is over, as an error."""
+    assert record.outcome is not None
+    error = record.outcome.get("error")
+    if error is None:
+        return SessionFailed(f"session {record.name} has ended")
+    return HpclaunchError.from_dict(error)

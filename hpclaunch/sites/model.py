@@ -1,0 +1,271 @@
+"""The site profile: every key a profile may have, what it means and what it may hold.
+
+The docstring under each field is its documentation: the JSON schema (`hpclaunch site schema`) and
+the reference are generated from here. Unknown keys are errors everywhere.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, model_validator
+
+from hpclaunch.sites.values import (
+    BasePath,
+    Count,
+    CountOrNone,
+    Flag,
+    IdleLimit,
+    Interpreter,
+    Line,
+    MemoryValue,
+    Misfit,
+    Name,
+    SitePath,
+    WalltimeValue,
+    one_line,
+)
+from hpclaunch.units import Walltime
+
+__all__ = [
+    "Dask",
+    "Environment",
+    "Login",
+    "Network",
+    "Paths",
+    "Queue",
+    "SchedulerTable",
+    "SessionDefaults",
+    "Site",
+]
+
+
+class Table(BaseModel):
+    """A table of a profile. Each may say where its values come from and when that was checked."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        arbitrary_types_allowed=True,
+    )
+
+    source: Line | None = None
+    """Where the values of this table come from (a document, a repository and its revision)."""
+
+    checked_on: date | None = None
+    """The day the values were last held against their source or the machine."""
+
+
+class Login(Table):
+    """How the laptop gets to the login node."""
+
+    transport: Literal["auto", "openssh", "paramiko", "local"] = "auto"
+    """``auto`` takes OpenSSH where the laptop has it and paramiko otherwise."""
+
+    host: Line | None = None
+    """Host name, or an alias of the ssh configuration."""
+
+    user: Line | None = None
+    """Login name; by default what the ssh configuration says."""
+
+    port: Annotated[int, Strict(), Field(gt=0, lt=65536)] | None = None
+    """TCP port; by default what the ssh configuration says."""
+
+    identity: Line | None = None
+    """Private key file on the laptop."""
+
+    ssh_config: Line | None = None
+    """An ssh configuration file to use instead of the user's own; relative to this profile."""
+
+    prologue: tuple[Line, ...] = ()
+    """Lines of POSIX sh that run on the login node before every command, such as
+    ``. /etc/profile.d/slurm.sh`` where only login shells find the scheduler."""
+
+    connect_timeout: Annotated[int, Strict(), Field(gt=0, le=600)] = 20
+    """Seconds to wait for the host to answer."""
+
+
+class SchedulerTable(Table):
+    """The batch scheduler."""
+
+    kind: Literal["slurm", "local"]
+    """Which scheduler; ``local`` runs the job on this machine without one."""
+
+    default_queue: Line | None = None
+    """Queue (partition) of jobs that name none; without it the scheduler's own default."""
+
+    account_required: Flag = False
+    """Whether a job without an account is refused."""
+
+    options: tuple[Line, ...] = ()
+    """Options that every command of the scheduler needs, such as ``--clusters=c5``."""
+
+    directives: tuple[Line, ...] = ()
+    """Further options of every job, one argument each, such as ``--constraint=cpu``."""
+
+
+class Queue(Table):
+    """One queue (SLURM: partition), told by its limits so that a plan can be held against them."""
+
+    name: Line
+    """As the scheduler spells it."""
+
+    max_walltime: WalltimeValue | None = None
+    """Longest job."""
+
+    min_nodes: Count = 1
+    """Fewest nodes of a job."""
+
+    max_nodes: Count | None = None
+    """Most nodes of a job."""
+
+    cores_per_node: Count | None = None
+    """Cores that a job may use on one node, as the scheduler counts CPUs."""
+
+    memory_per_node: MemoryValue | None = None
+    """Memory that a job may use on one node; less than what is installed."""
+
+    gpus_per_node: CountOrNone = 0
+    """GPUs of one node."""
+
+
+class Environment(Table):
+    """A Python environment on the site that has JupyterLab, and Dask where Dask is wanted."""
+
+    python: Interpreter | None = None
+    """The interpreter: an absolute path, one that begins with ``~/``, or a name found in PATH after
+    `modules` and `setup`. By default ``python3``; on a site without scheduler the Python that
+    runs hpclaunch."""
+
+    modules: tuple[Line, ...] = ()
+    """Modules to load, in order."""
+
+    setup: tuple[Line, ...] = ()
+    """Lines of bash that run in the job before anything else, after the modules."""
+
+
+class Paths(Table):
+    """Directories on the site."""
+
+    base: BasePath | None = None
+    """Where sessions and hpclaunch's own files lie, seen by login and compute nodes alike; may
+    begin with ``~/``. By default ``~/.hpclaunch``; without a scheduler the user's data folder."""
+
+    notebooks: SitePath | None = None
+    """Root directory of JupyterLab, may begin with ``~/``; the home directory by default."""
+
+
+class SessionDefaults(Table):
+    """What a session asks for when the user asks for nothing else."""
+
+    queue: Line | None = None
+    """Queue of sessions; by default the scheduler table's ``default_queue``."""
+
+    walltime: WalltimeValue = Walltime(4 * 3600)
+    """How long the job may run."""
+
+    cores: Count = 1
+    """Cores of the job that runs JupyterLab."""
+
+    memory: MemoryValue | None = None
+    """Memory of the job that runs JupyterLab; the scheduler's default where it is left out."""
+
+    gpus: CountOrNone = 0
+    """GPUs of the job that runs JupyterLab."""
+
+    environment: Name = "default"
+    """Which of the environments."""
+
+    start_timeout: Count = 120
+    """Seconds that JupyterLab may take until it answers, counted on the compute node."""
+
+    idle_limit: IdleLimit = Walltime(4 * 3600)
+    """A session that nobody uses for so long ends by itself, with its workers: no browser is
+    connected, no kernel is busy, no program runs in a terminal and Dask has no task. ``"0"`` lets
+    it live until its walltime is over."""
+
+
+class Dask(Table):
+    """The Dask workers of a session."""
+
+    workers: CountOrNone = 0
+    """Workers when the user names no number; 0 means no Dask."""
+
+    cores: Count = 1
+    """Cores, and threads, of one worker."""
+
+    memory: MemoryValue | None = None
+    """Memory of one worker; needed as soon as there are workers."""
+
+    queue: Line | None = None
+    """Queue of the worker jobs; by default the session's."""
+
+    local_directory: Line | None = None
+    """Node-local directory for data that does not fit into memory, such as ``$TMPDIR``."""
+
+
+class Network(Table):
+    """The network between the nodes."""
+
+    interface: Line | None = None
+    """Interface name on compute nodes; a hint, what is found on the node wins."""
+
+
+class Site(Table):
+    """A site profile: what the machine is. Who the user is stands in ``user.toml``."""
+
+    name: Name
+    """Short name, as typed in ``hpclaunch start NAME``."""
+
+    description: Annotated[str, AfterValidator(one_line)] = ""
+    """One line for ``hpclaunch site list``."""
+
+    login: Login = Login()
+    """How to get there."""
+
+    scheduler: SchedulerTable
+    """What runs the jobs."""
+
+    queues: tuple[Queue, ...] = ()
+    """The queues, told by their limits."""
+
+    environments: dict[Name, Environment] = Field(
+        default_factory=dict, json_schema_extra={"additionalProperties": False}
+    )
+    """Python environments by name; sessions use ``default`` unless told otherwise."""
+
+    paths: Paths = Paths()
+    """Directories on the site."""
+
+    session: SessionDefaults = SessionDefaults()
+    """What a session asks for by default."""
+
+    dask: Dask = Dask()
+    """The Dask workers of a session."""
+
+    network: Network = Network()
+    """The network between the nodes."""
+
+    account: Line | None = None
+    """Account (project, budget) to charge; stands in ``user.toml``, not in a shared profile."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Site:
+        if self.scheduler.kind == "local":
+            if self.login.transport not in ("auto", "local"):
+                raise Misfit(
+                    ("login", "transport"), "must be 'local': scheduler 'local' runs here, no ssh"
+                )
+        elif self.login.host is None and self.login.transport != "local":
+            raise Misfit(("login", "host"), "missing: the login node to reach")
+        names = [queue.name for queue in self.queues]
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                raise Misfit(("queues", str(index), "name"), f"{name!r} is described twice")
+        return self
+
+    def queue(self, name: str | None) -> Queue | None:
+        """The queue of that name, or None where the profile does not describe it."""
+        return next((queue for queue in self.queues if queue.name == name), None)

@@ -1,0 +1,103 @@
+"""A session's own certificates: one authority, one pair for Jupyter, one pair for Dask.
+
+They are made on the laptop, before anything is submitted. The authority's private key is never
+written anywhere: after this function returns nobody can issue another certificate for the session.
+"""
+
+from __future__ import annotations
+
+import ssl
+from datetime import UTC, datetime, timedelta
+
+from hpclaunch.node.layout import JUPYTER_TLS_NAME, Layout
+
+__all__ = ["make_credentials", "verify_context"]
+
+_LIFE = timedelta(days=40)  # longer than the longest queue wait and walltime together
+_SKEW = timedelta(days=1)  # clocks of laptops and nodes differ
+
+
+def make_credentials() -> dict[str, bytes]:
+    """Make a session's certificates and keys.
+
+    Returns
+    -------
+    dict of str to bytes
+        PEM files by their path below the session directory (see `Layout`): the authority's
+        certificate, and certificate and key of Jupyter and of Dask. Keys are NIST P-256.
+    """
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+    now = datetime.now(UTC)
+
+    def name(text: str) -> x509.Name:
+        return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
+
+    def builder(subject: str, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+        return (
+            x509.CertificateBuilder()
+            .subject_name(name(subject))
+            .issuer_name(name("hpclaunch session"))
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - _SKEW)
+            .not_valid_after(now + _LIFE)
+        )
+
+    authority_key = ec.generate_private_key(ec.SECP256R1())
+    authority = (
+        builder("hpclaunch session", authority_key)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(
+            x509.KeyUsage(False, False, False, False, False, True, False, False, False),
+            critical=True,
+        )
+        .add_extension(
+            x509.SubjectKeyIdentifier.from_public_key(authority_key.public_key()), critical=False
+        )
+        .sign(authority_key, hashes.SHA256())
+    )
+
+    def pair(dns_name: str, usages: list[x509.ObjectIdentifier]) -> tuple[bytes, bytes]:
+        key = ec.generate_private_key(ec.SECP256R1())
+        certificate = (
+            builder(dns_name, key)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(x509.SubjectAlternativeName([x509.DNSName(dns_name)]), critical=False)
+            .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()),
+                critical=False,
+            )
+            .sign(authority_key, hashes.SHA256())
+        )
+        return (
+            certificate.public_bytes(serialization.Encoding.PEM),
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            ),
+        )
+
+    server, client = ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH
+    jupyter_cert, jupyter_key = pair(JUPYTER_TLS_NAME, [server])
+    dask_cert, dask_key = pair("dask.hpclaunch.invalid", [server, client])
+    return {
+        Layout.CA: authority.public_bytes(serialization.Encoding.PEM),
+        Layout.JUPYTER_CERT: jupyter_cert,
+        Layout.JUPYTER_KEY: jupyter_key,
+        Layout.DASK_CERT: dask_cert,
+        Layout.DASK_KEY: dask_key,
+    }
+
+
+def verify_context(ca_pem: bytes) -> ssl.SSLContext:
+    """Return a client context that trusts this session's authority and nothing else."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_verify_locations(cadata=ca_pem.decode("ascii"))
+    return context

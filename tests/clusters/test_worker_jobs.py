@@ -1,0 +1,156 @@
+"""Workers as jobs of their own: submitted, refused, cancelled, by commands that run for real."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from hpclaunch.node import address
+from hpclaunch.node.layout import Layout
+from tests.clusters.fake_slurm import Slurm
+from tests.node.live import UMASK, Live, agent, make_session
+
+pytestmark = [
+    pytest.mark.local,
+    pytest.mark.skipif(not address.for_nodes(), reason="this machine has no address but loopback"),
+]
+
+JOBS = {
+    "mode": "jobqueue",
+    "workers": 2,
+    "cores": 1,
+    "memory": 500_000_000,
+    "walltime": 3600,
+    "queue": "standard",
+    "account": "project 1",
+    "qos": None,
+    "job_name": "hpclaunch-demo-0123456789ab-w",
+    "extra_directives": ["--constraint=cpu"],
+    "setup": ["export FROM_SETUP='set by the site'"],
+    "local_directory": "$SCRATCH_OF_NODE",
+}
+
+
+@pytest.fixture
+def slurm(tmp_path: Path) -> Iterator[Slurm]:
+    found = Slurm.install(tmp_path / "slurm")
+    yield found
+    found.kill()
+
+
+def wait(condition: Callable[[], object], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to be"
+        time.sleep(0.05)
+
+
+def inside(slurm: Slurm, tmp_path: Path) -> dict[str, str]:
+    """The environment of the session's own job."""
+    (tmp_path / "scratch").mkdir()
+    return {
+        "PATH": slurm.path,
+        "SLURM_JOB_ID": "4711",
+        "SLURM_JOB_END_TIME": str(int(time.time()) + 1000),
+        "SLURM_NTASKS": "1",
+        "SBATCH_ACCOUNT": "somebody",
+        "SCRATCH_OF_NODE": str(tmp_path / "scratch"),
+    }
+
+
+def start(tmp_path: Path) -> Path:
+    return make_session(tmp_path / "demo", scheduler="slurm", dask=JOBS, ends_in=10**6)
+
+
+def test_session_with_worker_jobs(tmp_path: Path, slurm: Slurm) -> None:
+    with agent(start(tmp_path), tmp_path / "home", **inside(slurm, tmp_path)) as running:
+        told = running.wait_for(Layout.RENDEZVOUS)
+        assert told["addresses"] == address.for_login()
+        assert told["dask"]["mode"] == "jobqueue"
+        assert address.for_nodes()[0] in told["dask"]["scheduler"]
+        with running.kernel() as kernel:
+            check_notebook(running, kernel.run)
+        check_submission(slurm, running)
+        assert sorted(running.json(Layout.DASK_STATE)["jobs"]) == ["1", "2"]
+        began = time.monotonic()
+        assert running.end() == 0
+        assert time.monotonic() - began < 8
+    assert slurm.cancelled == {"1", "2"}
+    wait(lambda: not slurm.alive, 10)
+    assert running.json(Layout.DASK_STATE)["jobs"] == []
+
+
+def check_notebook(running: Live, run: Callable[[str], str]) -> None:
+    """`Client()` reaches the workers, and `SLURMCluster()` is configured for the site."""
+    run("from dask.distributed import Client; client = Client()")
+    run("client.wait_for_workers(2, timeout=60)")
+    assert run("print(sum(client.gather(client.map(abs, range(-9, 0)))))") == "45\n"
+    code = """
+import json, os
+def look(dask_worker):
+    told = {key: os.environ.get(key) for key in ("FROM_SETUP", "SLURM_NTASKS", "SLURM_JOB_ID")}
+    return {**told, "cwd": os.getcwd(), "scratch": dask_worker.local_directory,
+            "name": dask_worker.name, "umask": os.umask(0o027), "life": dask_worker.lifetime}
+print(json.dumps(list(client.run(look).values())))
+"""
+    for told in json.loads(run(code)):
+        assert told["FROM_SETUP"] == "set by the site"
+        assert told["SLURM_NTASKS"] is None
+        assert told["SLURM_JOB_ID"] in ("1", "2")
+        assert told["cwd"] == running.environment["HOME"]
+        assert told["scratch"].startswith(running.environment["SCRATCH_OF_NODE"])
+        assert told["umask"] == UMASK
+        assert 600 < told["life"] <= 900
+    code = """
+from dask_jobqueue import SLURMCluster
+own = SLURMCluster()
+print(own.scheduler_address)
+print(own.job_script())
+own.close()
+"""
+    scheduler, _, script = run(code).partition("\n")
+    assert scheduler.startswith(f"tls://{address.for_nodes()[0]}:")
+    for line in ("#SBATCH -p standard", "#SBATCH -A 'project 1'", "#SBATCH --constraint=cpu"):
+        assert line in script.splitlines()
+    assert f"export DASK_CONFIG={running.directory}/dask" in script
+
+
+def check_submission(slurm: Slurm, running: Live) -> None:
+    """What sbatch was given."""
+    assert sorted(slurm.jobs) == ["1", "2"]
+    for job in slurm.jobs.values():
+        assert job["name"] == "hpclaunch-demo-0123456789ab-w"
+        assert job["cwd"] == running.environment["HOME"]
+        inherited = job["environment"]
+        assert isinstance(inherited, dict)
+        assert not [name for name in inherited if name.startswith(("SLURM_", "SBATCH_"))]
+        script = str(job["script"])
+        # 1000 s are left to the session: a minute is kept, and SLURM counts in minutes.
+        assert "#SBATCH --time=00:15:00" in script
+        assert running.token not in script + json.dumps(job)
+
+
+def test_refused_worker_jobs_are_told_and_the_notebook_lives(tmp_path: Path, slurm: Slurm) -> None:
+    words = "sbatch: error: Batch job submission failed: Invalid account"
+    slurm.refuse(words)
+    with agent(start(tmp_path), tmp_path / "home", **inside(slurm, tmp_path)) as running:
+        running.wait_for(Layout.RENDEZVOUS)
+        wait(lambda: running.json(Layout.DASK_STATE)["problem"])
+        assert running.json(Layout.DASK_STATE)["problem"] == words
+        assert words in (running.directory / Layout.HOLDER_LOG).read_text()
+        assert running.request("/api/status")[0] == 200
+        assert running.end() == 0
+
+
+def test_end_during_a_submission_leaves_no_job(tmp_path: Path, slurm: Slurm) -> None:
+    slurm.delay(1.5)
+    with agent(start(tmp_path), tmp_path / "home", **inside(slurm, tmp_path)) as running:
+        wait(lambda: (running.directory / Layout.DASK_STATE).exists())
+        assert running.json(Layout.DASK_STATE)["jobs"] == []
+        assert running.end() == 0
+    assert slurm.cancelled == set(slurm.jobs)
+    wait(lambda: not slurm.alive, 10)

@@ -1,0 +1,51 @@
+"""What holds for all tests: a tier for each, a user's home of its own, no leaks from outside."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+TIERS = ("pure", "local", "cluster", "browser")
+
+# A property that runs a shell is slow by nature; how slow says nothing about the property.
+settings.register_profile(
+    "house", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+settings.load_profile("house")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--golden-update`` rewrites the golden files instead of comparing with them."""
+    parser.addoption(
+        "--golden-update", action="store_true", help="write tests/golden anew; review the diff"
+    )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests in tests/pure are pure. A test without a tier would never run: that is an error."""
+    pure = Path(__file__).parent / "pure"
+    for item in items:
+        if item.path.is_relative_to(pure):
+            item.add_marker("pure")
+    homeless = [
+        item.nodeid for item in items if not any(item.get_closest_marker(tier) for tier in TIERS)
+    ]
+    if homeless:
+        raise pytest.UsageError(
+            f"{len(homeless)} tests have none of the marks {', '.join(TIERS)}, "
+            f"the first is {homeless[0]}"
+        )
+
+
+@pytest.fixture(autouse=True)
+def hpclaunch_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's files of this test; nothing of the real user is read or written."""
+    for key in list(os.environ):
+        if key.startswith("HPCLAUNCH_"):
+            monkeypatch.delenv(key)
+    home = tmp_path / "hpclaunch-home"
+    monkeypatch.setenv("HPCLAUNCH_HOME", str(home))
+    return home

@@ -1,0 +1,11 @@
+#!/bin/sh
+# Install what the tests need from Debian's or Ubuntu's archive. Run as root.
+set -eu
+
+set -- openssh-server openssh-client # a real sshd on loopback, for tests/transports
+set -- "$@" dash tcsh zsh            # login shells that people have
+set -- "$@" chromium                 # the browser of tests/browser, driven headless
+
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+apt-get install -y -qq --no-install-recommends "$@"

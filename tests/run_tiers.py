@@ -1,0 +1,108 @@
+"""Run the test tiers one after another and say at the end which ran, with their minutes.
+
+``make test`` runs every tier; ``make test-long`` adds what is marked long. A tier that could not
+run is named with its reason; ``--require-all`` (continuous integration) makes that a failure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import re
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+TIERS = ("pure", "local", "cluster", "browser")
+NO_TESTS = 5
+"""pytest's exit code where no test was selected."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a tier went."""
+
+    tier: str
+    minutes: float
+    passed: int
+    failed: int
+    skipped: int
+    exit: int
+    reasons: tuple[str, ...]
+
+    @property
+    def verdict(self) -> str:
+        if self.exit not in (0, NO_TESTS):
+            return "FAILED"
+        return "ran" if self.passed else "NOT RUN"
+
+
+def run_tier(tier: str, *, long: bool, extra: list[str]) -> Result:
+    """Run one tier with its output shown as it comes."""
+    print(f"\n=== tier {tier} ===", flush=True)
+    marks = tier if long else f"{tier} and not long"
+    began = time.monotonic()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pytest", "-m", marks, "-q", "--durations=15", *extra],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    assert isinstance(process.stdout, io.BufferedReader)
+    text = bytearray()
+    while chunk := process.stdout.read1():  # a dot at a time, as pytest makes them
+        sys.stdout.buffer.write(chunk)
+        sys.stdout.buffer.flush()
+        text += chunk
+    code = process.wait()
+    whole = text.decode(errors="replace")
+
+    def count(word: str) -> int:
+        found = re.findall(rf"(\d+) {word}", whole.splitlines()[-1] if whole.strip() else "")
+        return int(found[0]) if found else 0
+
+    return Result(
+        tier,
+        (time.monotonic() - began) / 60,
+        count("passed"),
+        count("failed") + count("error"),
+        count("skipped"),
+        code,
+        tuple(dict.fromkeys(re.findall(r"^SKIPPED \[\d+\] \S+ (.*)$", whole, re.MULTILINE))),
+    )
+
+
+def main() -> int:
+    """Run the tiers; 0 when all that ran passed (and, where required, all ran)."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--long", action="store_true", help="also what is marked long")
+    parser.add_argument("--require-all", action="store_true", help="fail where a tier did not run")
+    parser.add_argument("--tier", action="append", choices=TIERS, help="only this tier")
+    arguments, extra = parser.parse_known_args()
+    require_all = arguments.require_all or os.environ.get("HPCLAUNCH_REQUIRE_ALL_TIERS") == "1"
+    results = [run_tier(tier, long=arguments.long, extra=extra) for tier in arguments.tier or TIERS]
+    print("\n=== tiers ===")
+    for one in results:
+        print(
+            f"{one.tier:8}  {one.verdict:8}  {one.passed:4} passed  {one.failed:3} failed  "
+            f"{one.skipped:3} skipped  {one.minutes:5.1f} min"
+        )
+        for reason in one.reasons:
+            print(f"          skipped: {reason}")
+    failed = [one.tier for one in results if one.verdict == "FAILED"]
+    missing = [one.tier for one in results if one.verdict == "NOT RUN" or one.skipped]
+    total = sum(one.minutes for one in results)
+    print(f"total {total:.1f} min")
+    if missing:
+        print(f"not run, or not whole: {', '.join(missing)}")
+    passed, lost = sum(one.passed for one in results), sum(one.failed for one in results)
+    print(f"{passed} passed, {lost} failed")
+    return 1 if failed or (missing and require_all) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

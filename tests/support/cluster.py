@@ -1,0 +1,76 @@
+"""The containerised SLURM cluster, as tests see it: over SSH as its users, and as root."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+DOCKER = Path(__file__).parents[2] / "docker"
+PROFILE = DOCKER / "slurm" / "site.toml"
+NO_ENGINE = 3
+"""Exit code of ``docker/engine`` and ``docker/cluster`` where no engine can be had."""
+
+
+class NoEngine(Exception):
+    """No container engine can be had; the text says why."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A running cluster."""
+
+    def ssh(
+        self,
+        *command: str,
+        user: str = "alice",
+        stdin: bytes | None = None,
+        check: bool = True,
+        timeout: float = 120,
+    ) -> str:
+        """Run a command on the login node as `user`, by plain ssh, and return its stdout."""
+        host = "hpclaunch-login" + ("" if user == "alice" else f"-{user}")
+        done = subprocess.run(
+            ["ssh", "-F", str(DOCKER / "run" / "ssh_config"), host, *command],
+            input=stdin if stdin is not None else b"",
+            capture_output=True,
+            timeout=timeout,
+        )
+        if check and done.returncode != 0:
+            raise AssertionError(f"{command}: exit {done.returncode}: {done.stderr.decode()}")
+        return done.stdout.decode(errors="replace")
+
+    def root(self, node: str, *command: str, check: bool = True) -> str:
+        """Run a command as root in the container of `node`."""
+        done = subprocess.run(
+            [str(DOCKER / "cluster"), "exec", node, *command], capture_output=True, timeout=120
+        )
+        if check and done.returncode != 0:
+            raise AssertionError(f"{command}: exit {done.returncode}: {done.stderr.decode()}")
+        return done.stdout.decode(errors="replace")
+
+    def jobs(self, user: str = "alice") -> list[str]:
+        """Live hpclaunch jobs of a user: ``ID STATE NAME``; completing ones count as gone."""
+        text = self.ssh(f"squeue -h -u {user} -o '%i %T %j'")
+        live = [line for line in text.splitlines() if "COMPLETING" not in line]
+        return [line for line in live if " hpclaunch-" in line]
+
+    def files(self, folder: str = "~/.hpclaunch/sessions") -> list[str]:
+        """What lies below a folder of alice's."""
+        return self.ssh(f"find {folder} 2>/dev/null", check=False).splitlines()
+
+
+def bring_up() -> Cluster:
+    """The cluster, brought up where it is not.
+
+    Raises
+    ------
+    NoEngine
+        Where no container engine can be had.
+    """
+    done = subprocess.run([str(DOCKER / "cluster"), "up"], capture_output=True, text=True)
+    if done.returncode == NO_ENGINE:
+        raise NoEngine(done.stderr.strip() or done.stdout.strip())
+    if done.returncode != 0:
+        raise RuntimeError(f"the cluster did not come up:\n{done.stdout}\n{done.stderr}")
+    return Cluster()

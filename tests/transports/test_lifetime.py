@@ -1,0 +1,161 @@
+"""How long a connection lives, how its loss is noticed, and that no second one is ever made."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+
+import psutil
+import pytest
+from sshd_process import processes_with, wait_for
+from test_forwards import Echo, talk
+
+from hpclaunch.errors import TransportError, UnreachableError
+from hpclaunch.transports import openssh, ssh
+
+pytestmark = pytest.mark.local
+
+
+@pytest.fixture
+def echo():
+    server = Echo()
+    yield server
+    server.close()
+
+
+def test_a_loss_is_noticed_and_a_new_connection_restores_the_forwards(site, echo) -> None:
+    transport = site.connected()
+    transport.hold()
+    endpoint = transport.forward(echo.host, echo.port)
+    assert talk(endpoint, b"before") == b"before|6"
+    site.sshd.sever()
+    assert transport.lost.wait(5)
+    assert not transport.is_alive()
+    with pytest.raises(UnreachableError, match="is lost"):
+        transport.run(["true"])
+    transport.connect()
+    assert not transport.lost.is_set()
+    assert transport.is_alive()
+    assert talk(endpoint, b"after") == b"after|5"
+    assert transport.run(["echo", "back"]).stdout == "back\n"
+    assert site.sshd.logins() == 2
+    site.sshd.sever()
+    assert transport.lost.wait(5), "a second loss is noticed as well"
+
+
+def test_a_loss_in_the_middle_of_a_command_is_told_at_once(site) -> None:
+    transport = site.connected()
+    caught: list[TransportError] = []
+
+    def run() -> None:
+        try:
+            transport.run(["sleep", "30"])
+        except TransportError as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    time.sleep(1)
+    site.sshd.sever()
+    thread.join(8)
+    assert [type(error) for error in caught] == [UnreachableError]
+
+
+def test_a_loss_in_the_middle_of_a_forwarded_call_ends_the_call(site, echo) -> None:
+    transport = site.connected()
+    endpoint = transport.forward(echo.host, echo.port)
+    with socket.socket(socket.AF_UNIX) as caller:
+        caller.settimeout(8)
+        caller.connect(str(endpoint.path))
+        caller.sendall(b"hello")
+        assert caller.recv(5) == b"hello"
+        site.sshd.sever()
+        with contextlib.suppress(ConnectionResetError):
+            assert caller.recv(5) == b""
+
+
+def test_the_loss_of_a_jump_host_is_noticed(start_sshd, site_of, kind) -> None:
+    gate, inner = start_sshd(), start_sshd()
+    site = site_of(inner, kind)
+    site.jump_over(gate)
+    transport = site.connected()
+    transport.hold()
+    assert transport.is_alive()
+    gate.sever()
+    assert transport.lost.wait(8)
+    transport.connect()
+    assert transport.run(["echo", "back"]).stdout == "back\n"
+    assert (gate.logins(), inner.logins()) == (2, 2)
+
+
+def test_a_command_without_a_connection_never_logs_in(site) -> None:
+    transport = site.connected()
+    transport.close()
+    for _ in range(3):
+        with pytest.raises(UnreachableError, match="there is no connection"):
+            transport.run(["true"])
+    assert not transport.is_alive()
+    assert not transport.lost.is_set(), "it was closed, not lost"
+    assert site.sshd.connections() == 1
+
+
+def test_reconnecting_waits_for_nobody_when_the_site_is_down(site) -> None:
+    transport = site.connected()
+    transport.hold()
+    site.sshd.stop()
+    assert transport.lost.wait(5)
+    with pytest.raises(UnreachableError):
+        transport.connect()
+    assert transport.lost.is_set()
+    site.sshd.start()
+    transport.connect()
+    assert transport.run(["echo", "up"]).stdout == "up\n"
+
+
+@pytest.fixture
+def frozen(site, monkeypatch):
+    """A held connection to a site that has stopped to answer."""
+    for module in (openssh, ssh):
+        monkeypatch.setattr(module, "SILENCE", 2.0)
+    transport = site.connected()
+    transport.hold()
+    assert transport.is_alive()
+    stopped = site.sshd.sessions()
+    for process in stopped:
+        process.suspend()
+    yield transport
+    for process in stopped:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.resume()
+
+
+def test_a_frozen_site_is_not_alive_and_its_connection_is_kept(site, frozen) -> None:
+    began = time.monotonic()
+    assert not frozen.is_alive()
+    with pytest.raises(UnreachableError, match="does not answer"):
+        frozen.connect()
+    assert time.monotonic() - began < 12
+    for process in site.sshd.sessions():
+        process.resume()
+    frozen.connect()
+    assert frozen.is_alive()
+    assert not frozen.lost.is_set()
+    assert site.sshd.logins() == 1
+
+
+def test_a_person_who_waits_gets_a_new_connection(site, frozen, echo) -> None:
+    frozen.connect(lambda prompt, echo: pytest.fail(f"nothing is to be asked: {prompt}"))
+    assert frozen.run(["echo", "anew"]).stdout == "anew\n"
+    assert talk(frozen.forward(echo.host, echo.port), b"x") == b"x|1"
+    assert site.sshd.logins() == 2
+
+
+def test_close_ends_every_process_and_connection(site) -> None:
+    transport = site.connected()
+    transport.hold()
+    transport.close()
+    transport.close()
+    wait_for(lambda: not site.sshd.sessions(), what="the end of the connection")
+    wait_for(lambda: not processes_with(str(site.control)), what="the end of all processes")
