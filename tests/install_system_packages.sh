@@ -8,4 +8,4 @@ set -- "$@" chromium                 # the browser of tests/browser, driven head
 
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq
-apt-get install -y -qq --no-install-recommends "$@"
+apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends "$@"

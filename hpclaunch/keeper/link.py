@@ -23,6 +23,7 @@ _PULSE = 2.0  # seconds between two signs of life
 _SILENCE = 4.0  # seconds without an answer after which a connection counts as silent
 _MOMENT = 0.3  # seconds for a silent connection to answer again
 _SLEPT = 5.0  # a gap this long between two looks means that the laptop slept
+_AGAIN = 2.0  # seconds after an error that nobody foresaw
 _log = logging.getLogger("hpclaunch.keeper.link")
 
 
@@ -126,17 +127,21 @@ class Link:
     def _mind(self) -> None:
         seen, asked = time.time(), time.monotonic()
         while not self._closed.wait(_LOOK):
-            slept, seen = time.time() - seen > _SLEPT, time.time()
-            if slept:
-                self._patience = Patience()
-            if self.up.is_set():
-                due = time.monotonic() - asked > _PULSE and self._wanted()
-                if self.transport.lost.is_set() or ((slept or due) and not self._answers()):
-                    self._down(self._what_is_wrong())
-                asked = time.monotonic() if slept or due else asked
-            elif self.trouble is not None and self._wanted():
-                self._mend()
-                seen = time.time()
+            try:
+                slept, seen = time.time() - seen > _SLEPT, time.time()
+                if slept:
+                    self._patience = Patience()
+                if self.up.is_set():
+                    due = time.monotonic() - asked > _PULSE and self._wanted()
+                    if self.transport.lost.is_set() or ((slept or due) and not self._answers()):
+                        self._down(self._what_is_wrong())
+                    asked = time.monotonic() if slept or due else asked
+                elif self.trouble is not None and self._wanted():
+                    self._mend()
+                    seen = time.time()
+            except Exception:  # nobody else minds the connection: go on, whatever it was
+                _log.exception("the connection could not be minded")
+                self._closed.wait(_AGAIN)
 
     def _mend(self) -> None:
         """Take the old connection where it answers again, else try to have a new one."""

@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import secrets
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -58,12 +60,16 @@ class Master:
         return self.control_dir / f"{self.mark}-{self.target.key}.log"
 
     def beside(self) -> Master:
-        """A second connection of the same target, until it moves to the place of this one."""
-        return replace(self, mark="n")
+        """A second connection of the same target, until it moves to the place of this one.
+
+        Each has a name of its own: a connection that ends removes the socket it was born with,
+        wherever that has moved meanwhile, and would take a successor of the same name with it.
+        """
+        return replace(self, mark=f"n{secrets.token_hex(2)}")
 
     def check_directory(self) -> None:
         """Raise `TransportError` if sockets in the control directory would fail or be unsafe."""
-        check_directory(self.control_dir, len(self.path.name) + _TEMPORARY)
+        check_directory(self.control_dir, len(self.beside().path.name) + _TEMPORARY)
         if any(sign in str(self.control_dir) for sign in ":%$\n\\"):
             raise TransportError(f"ssh cannot put sockets into {str(self.control_dir)!r}")
 
@@ -110,9 +116,22 @@ class Master:
         self.path.unlink(missing_ok=True)
 
     def move_to(self, place: Master) -> None:
-        """Be found under the socket and log of `place`, whose own process has ended."""
-        self.log.replace(place.log)
-        self.path.replace(place.path)
+        """Be found under the socket and log of `place`, whose own process has ended.
+
+        Raises
+        ------
+        UnreachableError
+            If this connection has ended meanwhile.
+        """
+        try:
+            self.path.replace(place.path)
+        except FileNotFoundError:
+            raise UnreachableError(
+                f"the new connection to {self.target} ended at once", said=self.words()
+            ) from None
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                self.log.replace(place.log)
 
     def words(self) -> str:
         """The last lines the connection's ssh has logged."""
@@ -279,13 +298,16 @@ def _copy(log: Path, start: int, terminal: int) -> int:
 
 
 def _gone(path: Path, seconds: float) -> bool:
-    """Whether a file goes away within so many seconds."""
+    """Whether within so many seconds nobody listens at a socket any more."""
     deadline = time.monotonic() + seconds
-    while path.exists():
-        if time.monotonic() > deadline:
-            return False
+    while time.monotonic() < deadline:
+        with socket.socket(socket.AF_UNIX) as caller:
+            try:
+                caller.connect(str(path))
+            except OSError:
+                return True
         time.sleep(0.01)
-    return True
+    return False
 
 
 @contextlib.contextmanager

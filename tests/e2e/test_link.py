@@ -207,6 +207,8 @@ def session(
         process.kill()
         process.wait()
         stopped = laptop.run("stop", "--all")
+        for log in home.rglob("keeper.log"):
+            print(log.read_text())
         shutil.rmtree(home, ignore_errors=True)
     assert stopped.returncode == 0, stopped.stderr
 

@@ -159,3 +159,27 @@ def test_close_ends_every_process_and_connection(site) -> None:
     transport.close()
     wait_for(lambda: not site.sshd.sessions(), what="the end of the connection")
     wait_for(lambda: not processes_with(str(site.control)), what="the end of all processes")
+
+
+def test_a_silent_connection_is_replaced_as_often_as_needed(site, echo) -> None:
+    """The processes of the old ones are left suspended: they may say anything at any time."""
+    transport = site.connected()
+    transport.hold()
+    endpoint = transport.forward(echo.host, echo.port)
+    suspended: list[psutil.Process] = []
+    for round_ in range(1, 4):
+        silent = [process for process in site.sshd.sessions() if process not in suspended]
+        for process in silent:
+            process.suspend()
+        suspended += silent
+        assert not transport.is_alive(0.5)
+        transport.renew(5.0)
+        assert transport.run(["echo", "again"]).stdout == "again\n"
+        assert talk(endpoint, b"again") == b"again|5"
+        assert not transport.lost.is_set()
+        assert site.sshd.logins() == 1 + round_
+    for process in suspended:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.resume()
+    assert transport.is_alive(), "the end of the old ones takes nothing from the new one"
+    assert transport.run(["echo", "still"]).stdout == "still\n"
