@@ -275,12 +275,13 @@ def walltime(stage: Stage) -> Start:
 
 def node_failure(stage: Stage) -> Start:
     process, _ = stage.ready("--set", 'scheduler.directives=["--nodelist=c2", "--exclusive"]')
-    stage.after.callback(_revive, stage)
+    stage.after.callback(revive, stage)
     stage.cluster.root("c2", "sh", "-c", "kill -STOP -1")
     return process
 
 
-def _revive(stage: Stage) -> None:
+def revive(stage: Stage) -> None:
+    """Let the node of `node_failure` go on, and wait until Slurm has it back."""
     stage.cluster.root("c2", "sh", "-c", "kill -CONT -1")
     eventually(
         lambda: "idle" in stage.cluster.ssh("sinfo -h -n c2 -p compute -o %t"),

@@ -60,8 +60,10 @@ def test_a_cell_outlives_a_sleeping_laptop_and_then_the_session_ends_with_its_wo
     assert ended["idle_limit"] == f"00:00:0{LIMIT}"
     why = laptop.json("why", name, "--json")
     assert why["cause"] == ended["reason"] and "idle_limit" in why["next"]
-    accounted = cluster.ssh(f"sacct -n -X -P -o state,exitcode -j {document['job']['id']}")
-    assert accounted.strip() == "COMPLETED|0:0"
+    asked = f"sacct -n -X -P -o state,exitcode -j {document['job']['id']}"
+    # The accounting may lag behind the scheduler.
+    accounted = eventually(lambda: (one := cluster.ssh(asked).strip()) and "RUN" not in one and one)
+    assert accounted == "COMPLETED|0:0"
 
 
 def test_no_limit_is_shown_where_there_is_none(laptop: Laptop) -> None:

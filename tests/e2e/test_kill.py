@@ -90,13 +90,18 @@ def kill_a_start(laptop: Laptop, name: str, delay: float, *options: str) -> None
         stderr=subprocess.DEVNULL,
     )
     time.sleep(delay)
-    for _ in range(3):  # one may be born while we look
-        for number in processes_with(str(laptop.home)):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(number, signal.SIGKILL)
     process.kill()
+    eventually(lambda: not kill_what_lives(laptop), what="every process of the laptop is dead")
     process.wait()
-    assert processes_with(str(laptop.home)) == []
+
+
+def kill_what_lives(laptop: Laptop) -> list[int]:
+    """Kill every process of the laptop; returns those that were still there."""
+    living = processes_with(str(laptop.home))  # a killed one too, until the kernel has buried it
+    for number in living:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(number, signal.SIGKILL)
+    return living
 
 
 def must_be_told_truly(laptop: Laptop, cluster: Cluster, name: str) -> str | None:

@@ -16,7 +16,7 @@ from hpclaunch.schedulers.slurm import Slurm, never_starts
 from hpclaunch.shell import Completed, join
 from hpclaunch.units import Memory, Walltime
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
 SSH_CONFIG = Path(__file__).parents[2] / "docker" / "run" / "ssh_config"
 SLURM = Slurm()
@@ -37,8 +37,14 @@ def remote(argv: list[str], stdin: str = "", host: str = "hpclaunch-login") -> C
 def wait_until(is_so: Callable[[], object], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not is_so():
-        assert time.monotonic() < deadline, "it did not come true in time"
+        assert time.monotonic() < deadline, f"not in {seconds} s; accounting:\n{accounting()}"
         time.sleep(0.5)
+
+
+def accounting() -> str:
+    """What the accounting holds, and how much of it the controller has not delivered yet."""
+    held = remote(["sacct", "-X", "-n", "-P", "-S", "now-5minutes", "-o", "JobID,State,Submit"])
+    return f"{held.said}\n{remote(['sdiag']).stdout[:800]}"
 
 
 def status_of(job_id: str) -> JobStatus:
@@ -172,7 +178,7 @@ def test_tasks_of_an_array_have_a_status_each(submit):
     statuses = SLURM.parse_status(said, [*tasks, f"{base}_9"])
     states = [status.state for status in statuses.values()]
     assert states == [JobState.HELD, JobState.LOST, JobState.HELD, JobState.LOST]
-    wait_until(lambda: history_of(tasks[2]).state is JobState.HELD)
+    wait_until(lambda: history_of(tasks[2]).state is JobState.HELD, seconds=150)
 
 
 def test_a_job_that_asks_for_more_time_than_its_partition_has_never_starts(submit):
