@@ -10,7 +10,9 @@ install: $(STAMP)
 
 $(STAMP): pyproject.toml
 	@echo "installing hpclaunch with JupyterLab, Dask and the test tools into $(VENV)"
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { rm -rf $(VENV); $(PYTHON) -m venv $(VENV); } || \
+		{ rm -rf $(VENV); echo 'error: $(PYTHON) cannot make a virtual environment'; \
+		echo 'hint: install its venv module (Debian and Ubuntu: apt install python3-venv)'; exit 1; } >&2
 	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --editable '.[test]'
 	@touch $@
 

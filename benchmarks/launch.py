@@ -1,11 +1,13 @@
 """From the command to the first authenticated answer of ``/api/status`` on the laptop.
 
-Peer: ``launch.sh``, what a person would write by hand with ssh, sbatch, a poll every 0.1 s and
-``ssh -L`` on the same container cluster, in the same round. Site: the idle container cluster.
+Peers: ``launch.sh``, what a person would write by hand with ssh, sbatch, a poll every 0.1 s and
+``ssh -L`` on the same container cluster, and ``jupyter-forward`` with its batch command, all in the
+same round. Site: the idle container cluster.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -14,29 +16,35 @@ import time
 import urllib.request
 from pathlib import Path
 
+from benchmarks.forward import Forward
+from benchmarks.table import Table
 from tests.support.cluster import DOCKER, PROFILE, bring_up
 from tests.support.launch import Laptop
 
-TITLE = "launch: seconds until JupyterLab answers on the laptop (docker cluster)"
 PEER = "by hand (bash)"
 ROUNDS = 7
 TRANSPORTS = ("openssh", "paramiko")
 
 
-def run(rounds: int) -> list[dict[str, float]]:
+def run(rounds: int) -> list[Table]:
     """Seconds of each way, `rounds` times in turn, after one round that does not count."""
     bring_up()
     with tempfile.TemporaryDirectory(prefix="hpcl-", dir="/tmp") as home:
         laptop = Laptop(Path(home))
-        return [one_round(laptop) for _ in range(rounds + 1)][1:]
+        with contextlib.closing(Forward()) as forward:
+            found = [one_round(laptop, forward) for _ in range(rounds + 1)][1:]
+    title = "launch: seconds until JupyterLab answers on the laptop (docker cluster)"
+    return [Table(title, found, PEER)]
 
 
-def one_round(laptop: Laptop) -> dict[str, float]:
+def one_round(laptop: Laptop, forward: Forward) -> dict[str, float]:
     """One start each way, everything ended again afterwards."""
     out = {PEER: by_hand()}
     for transport in TRANSPORTS:
         out[f"hpclaunch ({transport})"], timings = start(laptop, transport)
-    out["of it: server's own start"] = timings["server"]
+        for name, seconds in timings.items():
+            out[f"  {name} ({transport})"] = seconds
+    out["jupyter-forward"] = forward.launch()
     return out
 
 

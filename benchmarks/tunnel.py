@@ -1,4 +1,4 @@
-"""Throughput of the tunnel, TLS end included: one large download over plain http on 127.0.0.1.
+"""The tunnel, TLS end included: throughput, processor time, round trip, many connections at once.
 
 Peer: the same https server on the login node, read through ``ssh -L`` by a TLS client. Beside it a
 plain-text server through ``ssh -L``. All over the container cluster's sshd, in turn.
@@ -10,43 +10,52 @@ import contextlib
 import os
 import socket
 import ssl
+import statistics
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.table import Table
 from hpclaunch.keeper.tlsend import TlsEnds
 from hpclaunch.node.layout import JUPYTER_TLS_NAME, Layout
 from hpclaunch.tls import make_credentials, verify_context
 from hpclaunch.transports.factory import make_transport
 from hpclaunch.transports.target import Target
 from tests.support.cluster import DOCKER, bring_up
+from tests.support.launch import processes_with
 
-TITLE = "tunnel: seconds to read 256 MB from the login node"
 PEER = "ssh -L, TLS client"
 ROUNDS = 9
 SIZE = 256 << 20
+SMALL = 1 << 20
+TOGETHER = 200
+TRIPS = 200
 CONFIG = DOCKER / "run" / "ssh_config"
 
 SERVER = """
-import os, socket, ssl, sys, tempfile, threading
-size, cert, key = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+import os, socket, ssl, sys, threading
+cert, key = sys.argv[1:]
 context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 context.load_cert_chain(cert, key)
 block = os.urandom(1 << 18)
 def serve(connection, secure):
     try:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if secure:
             connection = context.wrap_socket(connection, server_side=True)
-        connection.recv(4096)
-        for _ in range(size // len(block)):
-            connection.sendall(block)
+        while line := connection.recv(64):
+            size = int(line)
+            for start in range(0, size, len(block)):
+                connection.sendall(block[:size - start])
         connection.close()
     except OSError:
         pass
 def listen(secure):
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = socket.create_server(("127.0.0.1", 0), backlog=512)
     def loop():
         while True:
             threading.Thread(target=serve, args=(listener.accept()[0], secure), daemon=True).start()
@@ -57,55 +66,132 @@ sys.stdin.read()
 """
 
 
-def run(rounds: int) -> list[dict[str, float]]:
-    """Seconds of each way, `rounds` times in turn, after one round that does not count."""
+@dataclass(frozen=True)
+class Way:
+    """A local port that leads to the server, by TLS where a context is given.
+
+    Attributes
+    ----------
+    ssh : tuple of int
+        The ssh processes that carry it.
+    """
+
+    port: int
+    ssh: tuple[int, ...] = ()
+    context: ssl.SSLContext | None = None
+
+    def dial(self) -> socket.socket:
+        """A connection to the server."""
+        connection = socket.create_connection(("127.0.0.1", self.port))
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self.context is not None:
+            return self.context.wrap_socket(connection, server_hostname=JUPYTER_TLS_NAME)
+        return connection
+
+    def processor(self) -> float:
+        """Processor seconds of the laptop so far: this process (the reader too) and ssh."""
+        ticks = 0
+        for number in self.ssh:
+            fields = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+        return time.process_time() + ticks / os.sysconf("SC_CLK_TCK")
+
+
+def run(rounds: int) -> list[Table]:
+    """Every figure of each way, `rounds` times in turn, after one round that does not count."""
     bring_up()
+    with contextlib.ExitStack() as stack:
+        ways = open_ways(stack)
+        seconds: list[dict[str, float]] = []
+        processor: list[dict[str, float]] = []
+        trips: list[dict[str, float]] = []
+        crowd: list[dict[str, float]] = []
+        for _ in range(rounds + 1):
+            both = {name: download(way) for name, way in ways.items()}
+            seconds.append({name: one[0] for name, one in both.items()})
+            processor.append({name: one[1] for name, one in both.items()})
+            trips.append({name: round_trip(way) for name, way in ways.items()})
+            crowd.append({name: together(way) for name, way in ways.items()})
+    return [
+        Table("tunnel: seconds to read 256 MB from the login node", seconds[1:], PEER),
+        Table("tunnel: processor seconds of the laptop for that", processor[1:], PEER),
+        Table("tunnel: round trip of one byte, ms, median of 200", trips[1:], PEER),
+        Table("tunnel: seconds for 200 connections at once, 1 MB each, none lost", crowd[1:], PEER),
+    ]
+
+
+def open_ways(stack: contextlib.ExitStack) -> dict[str, Way]:
+    """The ways that are compared, closed with `stack`."""
     credentials = make_credentials()
     authority = credentials[Layout.CA]
-    with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hpcl-", dir="/tmp")))
-        secure, plain = stack.enter_context(server(credentials))
-        ends = TlsEnds()
-        stack.callback(ends.close)
-        ways = {}
-        for kind in ("openssh", "paramiko"):
-            control = folder / kind
-            control.mkdir(mode=0o700)
-            transport = make_transport(kind, Target("hpclaunch-login", ssh_config=CONFIG), control)
-            transport.connect(None)
-            transport.hold()
-            stack.callback(transport.close)
-            endpoint = transport.forward("127.0.0.1", secure)
-            ways[kind] = ends.listen(kind, endpoint, authority, None)
-        secure_port, plain_port = stack.enter_context(ssh_forward(secure, plain))
-        context = verify_context(authority)
-        out = []
-        for _ in range(rounds + 1):
-            out.append(
-                {
-                    PEER: read(secure_port, context),
-                    "ssh -L, plain text": read(plain_port),
-                    "hpclaunch (openssh)": read(ways["openssh"]),
-                    "hpclaunch (paramiko)": read(ways["paramiko"]),
-                }
-            )
-        return out[1:]
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hpcl-", dir="/tmp")))
+    secure, plain = stack.enter_context(server(credentials))
+    (secure_port, plain_port), ssh = stack.enter_context(ssh_forward(secure, plain))
+    ways = {
+        PEER: Way(secure_port, (ssh,), verify_context(authority)),
+        "ssh -L, plain text": Way(plain_port, (ssh,)),
+    }
+    ends = TlsEnds()
+    stack.callback(ends.close)
+    for kind in ("openssh", "paramiko"):
+        control = folder / kind
+        control.mkdir(mode=0o700)
+        transport = make_transport(kind, Target("hpclaunch-login", ssh_config=CONFIG), control)
+        transport.connect(None)
+        transport.hold()
+        stack.callback(transport.close)
+        endpoint = transport.forward("127.0.0.1", secure)
+        port = ends.listen(kind, endpoint, authority, None)
+        ways[f"hpclaunch ({kind})"] = Way(port, tuple(processes_with("ssh", str(control))))
+    return ways
 
 
-def read(port: int, context: ssl.SSLContext | None = None) -> float:
-    """Seconds to read everything from a local port, by TLS where a context is given."""
+def download(way: Way) -> tuple[float, float]:
+    """Seconds, and processor seconds of the laptop, to read everything over a new connection."""
+    began, used = time.monotonic(), way.processor()
+    with way.dial() as connection:
+        fetch(connection, SIZE)
+    return time.monotonic() - began, way.processor() - used
+
+
+def round_trip(way: Way) -> float:
+    """Milliseconds from asking for one byte to having it, over an open connection."""
+    taken = []
+    with way.dial() as connection:
+        for _ in range(TRIPS):
+            began = time.perf_counter()
+            fetch(connection, 1)
+            taken.append(time.perf_counter() - began)
+    return statistics.median(taken) * 1000
+
+
+def together(way: Way) -> float:
+    """Seconds until so many connections, opened at once, have all read their part.
+
+    Raises
+    ------
+    RuntimeError
+        If one is lost.
+    """
+
+    def one(_: int) -> None:
+        with way.dial() as connection:
+            fetch(connection, SMALL)
+
     began = time.monotonic()
-    connection = socket.create_connection(("127.0.0.1", port))
-    if context is not None:
-        connection = context.wrap_socket(connection, server_hostname=JUPYTER_TLS_NAME)
-    with connection:
-        connection.sendall(b"go\n")
-        buffer, got = bytearray(1 << 18), 0
-        while count := connection.recv_into(buffer):
-            got += count
-    if got != SIZE:
-        raise RuntimeError(f"{got} bytes instead of {SIZE} through port {port}")
+    with ThreadPoolExecutor(TOGETHER) as pool:
+        list(pool.map(one, range(TOGETHER)))
     return time.monotonic() - began
+
+
+def fetch(connection: socket.socket, size: int) -> None:
+    """Ask for `size` bytes and read them."""
+    connection.sendall(b"%d\n" % size)
+    buffer, got = bytearray(min(size, 1 << 18)), 0
+    while got < size and (count := connection.recv_into(buffer)):
+        got += count
+    if got != size:
+        raise RuntimeError(f"{got} bytes instead of {size}")
 
 
 @contextlib.contextmanager
@@ -118,7 +204,7 @@ def server(credentials: dict[str, bytes]) -> Iterator[tuple[int, int]]:
     for name, data in {**files, "server.py": SERVER.encode()}.items():
         subprocess.run([*base, f"cat >{remote}/{name}"], input=data, check=True)
     process = subprocess.Popen(
-        [*base, f"exec python3 {remote}/server.py {SIZE} {remote}/cert {remote}/key"],
+        [*base, f"exec python3 {remote}/server.py {remote}/cert {remote}/key"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -134,8 +220,8 @@ def server(credentials: dict[str, bytes]) -> Iterator[tuple[int, int]]:
 
 
 @contextlib.contextmanager
-def ssh_forward(*ports: int) -> Iterator[list[int]]:
-    """Plain ``ssh -L`` to `ports` of the login node; the local ports."""
+def ssh_forward(*ports: int) -> Iterator[tuple[list[int], int]]:
+    """Plain ``ssh -L`` to `ports` of the login node; the local ports, and ssh's process."""
     local = []
     for _ in ports:
         with socket.create_server(("127.0.0.1", 0)) as probe:
@@ -158,7 +244,7 @@ def ssh_forward(*ports: int) -> Iterator[list[int]]:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.05)
-        yield local
+        yield local, process.pid
     finally:
         process.terminate()
         process.wait(10)

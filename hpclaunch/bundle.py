@@ -10,24 +10,42 @@ from __future__ import annotations
 import functools
 import gzip
 import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 from hpclaunch.script import tar_of
 
-__all__ = ["bundle"]
+__all__ = ["Bundle", "bundle"]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """The files that are taken along, by their path in it."""
+
+    version: str
+    files: Mapping[str, bytes]
+
+    @functools.cached_property
+    def key(self) -> str:
+        """``VERSION-HASH``."""
+        digest = hashlib.sha256()
+        for name, data in sorted(self.files.items()):
+            digest.update(name.encode() + b"\0" + hashlib.sha256(data).digest())
+        return f"{self.version}-{digest.hexdigest()[:12]}"
+
+    @functools.cached_property
+    def archive(self) -> bytes:
+        """All of it, as ``.tar.gz``. Only a site that has not seen this key needs it."""
+        return gzip.compress(tar_of(self.files), mtime=0)
 
 
 @functools.cache
-def bundle() -> tuple[str, bytes]:
-    """Return the bundle's key (``VERSION-HASH``) and the bundle itself (``.tar.gz``)."""
+def bundle() -> Bundle:
+    """Return the bundle of this installation."""
     version = metadata.version("hpclaunch")
-    files = _package_files() | _dist_info(version)
-    digest = hashlib.sha256()
-    for name, data in sorted(files.items()):
-        digest.update(name.encode() + b"\0" + hashlib.sha256(data).digest())
-    key = f"{version}-{digest.hexdigest()[:12]}"
-    return key, gzip.compress(tar_of(files), mtime=0)
+    return Bundle(version, _package_files() | _dist_info(version))
 
 
 def _package_files() -> dict[str, bytes]:

@@ -63,10 +63,12 @@ class HpclaunchError(Exception):
     log : str, optional
         The last lines of the job's log.
     hint : str, optional
-        The next step for the person at the keyboard.
+        The next step for the person at the keyboard; by default what helps with most errors of
+        the kind.
     """
 
     exit_code = 1
+    usual_hint = "try again; `hpclaunch why NAME` and `hpclaunch logs NAME` tell more of a session"
 
     def __init__(
         self,
@@ -82,7 +84,7 @@ class HpclaunchError(Exception):
         self.command = tuple(command) if command else None
         self.said = said.strip() if said and said.strip() else None
         self.log = log.rstrip() if log and log.strip() else None
-        self.hint = hint
+        self.hint = hint or self.usual_hint
 
     def lines(self) -> list[str]:
         """Return the report as the lines that go to stderr: ``error:`` first, ``hint:`` last."""
@@ -95,9 +97,7 @@ class HpclaunchError(Exception):
             out += ["  the site said:", *(f"    {line}" for line in self.said.splitlines())]
         if self.log:
             out += ["  last lines of the log:", *(f"    {line}" for line in self.log.splitlines())]
-        if self.hint:
-            out.append(f"hint: {self.hint}")
-        return out
+        return [*out, f"hint: {self.hint}"]
 
     def to_dict(self) -> dict[str, object]:
         """Return the error as JSON-able fields; `from_dict` reads them back."""
@@ -133,18 +133,25 @@ class UsageError(HpclaunchError):
     """A wrong option, name or combination on the command line."""
 
     exit_code = 2
+    usual_hint = "`hpclaunch --help` lists the commands, and --help behind one its options"
 
 
 class ProfileError(HpclaunchError):
     """A site profile or the user's configuration is wrong; names file, table and key."""
 
+    usual_hint = "`hpclaunch site schema` lists every key, docs/sites.md explains the usual ones"
+
 
 class PlanError(HpclaunchError):
     """The request does not fit the site; names the limit and where it comes from."""
 
+    usual_hint = "ask for less, or for another queue; `hpclaunch site show` shows the limits"
+
 
 class TransportError(HpclaunchError):
     """The way to the site failed."""
+
+    usual_hint = "check the network, and try `ssh` to the login node by hand"
 
 
 class UnreachableError(TransportError):
@@ -170,6 +177,8 @@ class CommandTimeout(TransportError):
 class SchedulerError(HpclaunchError):
     """The scheduler refused, or said something we cannot use."""
 
+    usual_hint = "try again later; if it stays so, ask the site's help desk"
+
 
 class SubmitError(SchedulerError):
     """The scheduler refused the job; nothing was submitted."""
@@ -177,6 +186,8 @@ class SubmitError(SchedulerError):
 
 class SessionError(HpclaunchError):
     """Something about a session."""
+
+    usual_hint = "`hpclaunch list` shows the sessions"
 
 
 class NoSuchSession(SessionError):
@@ -193,6 +204,8 @@ class SessionFailed(SessionError):
 
 class KeeperError(HpclaunchError):
     """The process that holds a site's connection cannot be reached or started."""
+
+    usual_hint = "run the command again"
 
 
 def _tree(cls: type[HpclaunchError]) -> list[type[HpclaunchError]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+import time
 from pathlib import Path
 
 from hpclaunch.errors import HpclaunchError
@@ -26,6 +27,7 @@ __all__ = [
 
 # ssh adds a temporary suffix of 17 characters to a control path; AF_UNIX paths end at 104 (macOS).
 _LONGEST_RUNTIME_DIR = 50
+_MOMENT = 2.0  # seconds
 
 
 def expand(text: str) -> Path:
@@ -123,10 +125,23 @@ def write_private(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).replace(path)
+        _replace(Path(temporary), path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def _replace(new: Path, path: Path) -> None:
+    """Rename; Windows refuses while another program reads the old file, so it gets a moment."""
+    deadline = time.monotonic() + _MOMENT
+    while True:
+        try:
+            new.replace(path)
+            return
+        except PermissionError:
+            if os.name != "nt" or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
 
 
 def shipped_dir(what: str) -> Path:

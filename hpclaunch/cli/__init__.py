@@ -35,3 +35,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output left, as `| head` does
         sys.stderr.close()
         return 1
+    except OSError as error:
+        told = HpclaunchError(
+            f"a file on this machine cannot be used: {error}",
+            hint="is its file system full, read-only or over its quota?",
+        )
+        print("\n".join(told.lines()), file=sys.stderr)
+        return told.exit_code

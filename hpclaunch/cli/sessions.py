@@ -37,6 +37,8 @@ def list_all(arguments: argparse.Namespace) -> int:
     book = Book()
     seen = _refreshed(book, list(book), connect=arguments.refresh)
     documents = [document(record, reachable) for record, reachable in seen]
+    for trouble in book.unreadable():
+        tell("\n".join(trouble.lines()))
     if arguments.json:
         print(json.dumps(documents))
         return 0
@@ -98,48 +100,53 @@ def logs(arguments: argparse.Namespace) -> int:
     book = Book()
     record = book.read(arguments.name)
     if not record.session_dir:
-        raise UsageError(f"session {record.name} was never submitted, so it has no log")
+        raise HpclaunchError(
+            f"session {record.name} has no log"
+            + (": it went with the session" if record.submitting else ": it was never submitted"),
+            hint=f"`hpclaunch why {record.name}` says what is known of it",
+        )
     log = f"{record.session_dir}/{Layout.LOG}"
     with KeeperClient(Way.from_dict(record.target)) as keeper:
         keeper.connect(asker())
-        if arguments.lines is not None:
-            size = len(_tail(keeper, log, "from", 0).encode()) if arguments.follow else 0
-            sys.stdout.write(_tail(keeper, log, "lines", arguments.lines))
+        if arguments.lines is None:
+            size = _write_from(keeper, log, 0)
         else:
-            text = _tail(keeper, log, "from", 0)
-            size = len(text.encode())
-            sys.stdout.write(text)
+            # Whatever comes between the two answers is told by the first look that follows.
+            size, _ = _tail(keeper, log, "from", 0) if arguments.follow else (0, "")
+            sys.stdout.write(_tail(keeper, log, "lines", arguments.lines)[1])
         while arguments.follow:
             sys.stdout.flush()
             over = book.read(record.name).is_over
-            text = _tail(keeper, log, "from", size)
-            size += len(text.encode())
-            sys.stdout.write(text)
+            size = _write_from(keeper, log, size)
             if over:
                 break
             time.sleep(_FOLLOW)
     return 0
 
 
+def _write_from(keeper: KeeperClient, log: str, start: int) -> int:
+    """Write what a log holds behind byte `start`; returns its size."""
+    size, text = _tail(keeper, log, "from", start)
+    sys.stdout.write(text)
+    return size
+
+
 def stop(arguments: argparse.Namespace) -> int:
     """Cancel jobs, close tunnels, remove remote secrets; idempotent."""
     book = Book()
     if bool(arguments.names) == arguments.all:
-        raise UsageError("stop: name the sessions, or say --all")
+        raise UsageError(
+            "stop: name the sessions, or say --all", hint="`hpclaunch list` shows their names"
+        )
     records = (
-        [record for record in book if not record.is_over]
+        [record for record in book if not record.is_over or (record.outcome or {}).get("untidy")]
         if arguments.all
         else [book.read(name) for name in dict.fromkeys(arguments.names)]
     )
     failed = 0
     for record in records:
         try:
-            if record.is_over or record.submitting is None:
-                stop_session(_NoKeeper(), book, record, tell)
-            else:
-                with KeeperClient(Way.from_dict(record.target)) as keeper:
-                    keeper.connect(asker())
-                    stop_session(keeper, book, record, tell)
+            _stop_one(book, record)
             tell(f"session {record.name} is stopped")
         except HpclaunchError as error:
             failed += 1
@@ -147,11 +154,15 @@ def stop(arguments: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-class _NoKeeper(KeeperClient):
-    """For sessions that have nothing on a site."""
+def _stop_one(book: Book, record: Record) -> None:
+    with contextlib.ExitStack() as stack:
 
-    def __init__(self) -> None:
-        """Start nothing."""
+        def reach() -> KeeperClient:
+            keeper = stack.enter_context(KeeperClient(Way.from_dict(record.target)))
+            keeper.connect(asker())
+            return keeper
+
+        stop_session(reach, book, record, tell)
 
 
 def reasons(record: Record, reachable: bool) -> dict[str, Any]:
@@ -159,6 +170,13 @@ def reasons(record: Record, reachable: bool) -> dict[str, Any]:
     name, error = record.name, (record.outcome or {}).get("error")
     if error is not None:
         evidence = [*(error["said"] or "").splitlines(), *(error["log"] or "").splitlines()]
+        left = (record.outcome or {}).get("untidy")
+        if left:
+            return {
+                "cause": error["what"],
+                "evidence": [*evidence, f"something may be left on the site: {left}"],
+                "next": f"`hpclaunch stop {name}` removes it",
+            }
         return {"cause": error["what"], "evidence": evidence, "next": error["hint"]}
     if (ended := (record.outcome or {}).get("reason")) is not None:
         return {"cause": ended, "evidence": [], "next": IDLE_HINT}
@@ -177,6 +195,13 @@ def reasons(record: Record, reachable: bool) -> dict[str, Any]:
             "cause": record.trouble or "no program on this laptop holds its connection",
             "evidence": [f"last heard of: {_age(document(record, reachable)['as_of'])}"],
             "next": f"`hpclaunch attach {name}` connects again",
+        }
+    refused = ((record.rendezvous or {}).get("dask") or {}).get("problem")
+    if refused:
+        return {
+            "cause": "Dask workers were refused by the scheduler",
+            "evidence": str(refused).splitlines(),
+            "next": "the tables [dask] and [[queues]] of the site's profile say what is asked for",
         }
     return {"cause": f"nothing is wrong: it is {state}", "evidence": [], "next": None}
 
@@ -232,10 +257,9 @@ def _refreshed(book: Book, records: list[Record], *, connect: bool) -> list[tupl
                 for record in sessions:
                     keeper.adopt(record.name)
                 _await_news(book, sessions, began)
-        except KeeperError:
-            continue
         except HpclaunchError as error:
-            tell("\n".join(error.lines()))
+            if connecting or not isinstance(error, KeeperError):
+                tell("\n".join(error.lines()))
     out = []
     for record in records:
         with contextlib.suppress(HpclaunchError):
@@ -259,8 +283,15 @@ def _is_news(record: Record, since: float) -> bool:
     return record.is_over or (record.as_of >= since and told)
 
 
-def _tail(keeper: KeeperClient, log: str, how: str, number: int) -> str:
-    return keeper.run(remote_command("tail.sh", log, how, str(number))).stdout
+def _tail(keeper: KeeperClient, log: str, how: str, number: int) -> tuple[int, str]:
+    """The size of a log in bytes, and its end."""
+    said = keeper.run(remote_command("tail.sh", log, how, str(number)))
+    if said.exit != 0:
+        raise HpclaunchError(
+            f"the log {log} cannot be read", said=said.said, hint="the session's directory is gone"
+        )
+    size, _, text = said.stdout.partition("\n")
+    return int(size), text
 
 
 def _words(one: dict[str, Any]) -> str:

@@ -39,26 +39,31 @@ _SLEPT = 5.0  # seconds between two looks that are meant to be half a second apa
 
 def start(arguments: argparse.Namespace) -> int:
     """Plan, submit, wait, tunnel, open the browser."""
-    loaded = load(arguments.site or default_site(), arguments.settings)
+    began = time.monotonic()
+    timeout = _timeout(arguments)
+    loaded = load(default_site() if arguments.site is None else arguments.site, arguments.settings)
     request = _request(arguments)
     book = Book()
     if arguments.dry_run:
-        return _dry_run(loaded, request, arguments.name or book.free_name(loaded.site.name))
+        name = book.free_name(loaded.site.name) if arguments.name is None else arguments.name
+        return _dry_run(loaded, request, name, as_json=arguments.json)
     way = Way.of(loaded)
-    plan, record, credentials = _put_on_record(book, loaded, request, way, arguments.name)
     _interrupt_on_term()
-    for warning in plan.warnings:
-        tell(f"warning: {warning}")
+    plan, record, credentials = _put_on_record(book, loaded, request, way, arguments.name)
     with contextlib.ExitStack() as stack:
         with Progress() as progress, _withdrawn_unless_ready(book, record, way, progress):
+            for warning in plan.warnings:
+                tell(f"warning: {warning}")
             keeper = stack.enter_context(KeeperClient(way))
             record = _launch(keeper, book, loaded, plan, credentials, progress)
-            record = follow(keeper, book, record, progress, timeout=arguments.timeout)
+            record = follow(keeper, book, record, progress, timeout=timeout, since=began)
         return _ready(keeper, book, record, arguments)
 
 
 def attach(arguments: argparse.Namespace) -> int:
     """Open the tunnel and the browser of a session on record."""
+    began = time.monotonic()
+    timeout = _timeout(arguments)
     book = Book()
     record = book.read(arguments.name)
     if record.outcome is not None:
@@ -75,8 +80,15 @@ def attach(arguments: argparse.Namespace) -> int:
             progress(f"connecting to {way}")
             keeper.connect(_pausing(progress))
             keeper.adopt(record.name)
-            record = follow(keeper, book, record, progress, timeout=arguments.timeout)
+            record = follow(keeper, book, record, progress, timeout=timeout, since=began)
         return _ready(keeper, book, record, arguments)
+
+
+def _timeout(arguments: argparse.Namespace) -> float | None:
+    timeout: float | None = arguments.timeout
+    if timeout is not None and not timeout > 0:
+        raise UsageError(f"--timeout {timeout:g}: must be a positive number of seconds")
+    return timeout
 
 
 def _request(arguments: argparse.Namespace) -> Request:
@@ -90,10 +102,10 @@ def _request(arguments: argparse.Namespace) -> Request:
         return Request(
             queue=arguments.queue,
             account=arguments.account,
-            walltime=Walltime.parse(arguments.walltime) if arguments.walltime else None,
+            walltime=None if arguments.walltime is None else Walltime.parse(arguments.walltime),
             nodes=positive("nodes"),
             cores=positive("cores"),
-            memory=Memory.parse(arguments.memory) if arguments.memory else None,
+            memory=None if arguments.memory is None else Memory.parse(arguments.memory),
             gpus=positive("gpus"),
             environment=arguments.environment,
             notebook_dir=arguments.notebook_dir,
@@ -104,7 +116,7 @@ def _request(arguments: argparse.Namespace) -> Request:
         raise UsageError(str(error)) from None
 
 
-def _dry_run(loaded: LoadedSite, request: Request, name: str) -> int:
+def _dry_run(loaded: LoadedSite, request: Request, name: str, *, as_json: bool) -> int:
     """Print the batch script as it would be submitted, paths as far as they are known here."""
     from hpclaunch.bundle import bundle
     from hpclaunch.script import render_session
@@ -119,9 +131,12 @@ def _dry_run(loaded: LoadedSite, request: Request, name: str) -> int:
         plan,
         access.scheduler_for(loaded.site, base),
         session_dir=f"{base}/sessions/{plan.directory}",
-        lib_dir=f"{base}/lib/{bundle()[0]}",
+        lib_dir=f"{base}/lib/{bundle().key}",
     )
-    print(script, end="")
+    if as_json:
+        print(json.dumps({"name": name, "site": plan.site, "script": script}))
+    else:
+        print(script, end="")
     return 0
 
 
@@ -129,7 +144,8 @@ def _put_on_record(
     book: Book, loaded: LoadedSite, request: Request, way: Way, name: str | None
 ) -> tuple[Plan, Record, dict[str, bytes]]:
     for _ in range(20):
-        plan = make_plan(loaded, request, name=name or book.free_name(loaded.site.name))
+        free = book.free_name(loaded.site.name) if name is None else name
+        plan = make_plan(loaded, request, name=free)
         try:
             return plan, *put_on_record(book, loaded, plan, way)
         except SessionExists:
@@ -210,8 +226,8 @@ def _ready(keeper: KeeperClient, book: Book, record: Record, arguments: argparse
     else:
         print(url, flush=True)
         tell(f"session {record.name} is ready; it ends at {_clock(record)}")
-        if record.rendezvous and record.rendezvous.get("dask"):
-            tell(f"Dask dashboard: {record.url}/dask/status (Client() in a notebook finds it)")
+        for line in _dask_words(record):
+            tell(line)
     if (limit := idle_limit(record)) is not None:
         tell(f"unused for {limit} it ends by itself, with its workers (session.idle_limit)")
     if not arguments.no_browser:
@@ -229,12 +245,31 @@ def _ready(keeper: KeeperClient, book: Book, record: Record, arguments: argparse
         return 130
 
 
+def _dask_words(record: Record) -> list[str]:
+    """What there is to say of the session's Dask cluster."""
+    dask = (record.rendezvous or {}).get("dask")
+    if not dask:
+        return []
+    lines = ["Dask: Client() in a notebook finds the session's cluster"]
+    if dask.get("dashboard", True):
+        lines = [f"Dask dashboard: {record.url}/dask/status (Client() in a notebook finds it)"]
+    else:
+        lines.append(
+            "warning: no Dask dashboard: the environment's jupyter-server-proxy is "
+            f"missing or too old (`hpclaunch logs {record.name}` says which)"
+        )
+    if dask.get("problem"):
+        lines.append(f"warning: Dask workers were refused by the scheduler: {dask['problem']}")
+    return lines
+
+
 def _stay(keeper: KeeperClient, book: Book, record: Record) -> int:
     """Tell what happens to a ready session, until it is over."""
-    told, outage, seen = record.trouble, record.outage, time.time()
+    told, outage, url = record.trouble, record.outage, record.url
     while True:
+        seen = time.time()
         time.sleep(0.5)
-        slept, seen = time.time() - seen, time.time()
+        slept = time.time() - seen
         if slept > _SLEPT:
             tell(f"{record.name}: this laptop slept for {slept:.0f} s")
         keeper.alive()
@@ -252,6 +287,10 @@ def _stay(keeper: KeeperClient, book: Book, record: Record) -> int:
             words = f"unreachable: {told}" if told else "reachable again"
             tell(f"{record.name}: {words}")
         outage = record.outage
+        if record.url != url:
+            url = record.url
+            tell(f"{record.name}: its port was taken; it is now at {url}/lab?token=…")
+            tell(f"`hpclaunch attach {record.name}` opens it there")
 
 
 def ready_document(record: Record, token: str) -> dict[str, Any]:
@@ -269,13 +308,14 @@ def ready_document(record: Record, token: str) -> dict[str, Any]:
         "dask": dask
         and {
             "mode": dask["mode"],
-            "dashboard": f"{record.url}/dask/status",
+            "dashboard": f"{record.url}/dask/status" if dask.get("dashboard", True) else None,
             "scheduler": dask["scheduler"],
             "workers": dask["workers"],
+            "problem": dask.get("problem"),
         },
         "ends_at": record.ends_at.isoformat() if record.ends_at else None,
         "timings": {
-            key: round(record.timings.get(key, 0.0), 3)
+            key: round(seconds, 3) if (seconds := record.timings.get(key)) is not None else None
             for key in ("connect", "submit", "queue", "server", "tunnel")
         },
     }

@@ -39,7 +39,7 @@ def main() -> int:
     book = Book()
     name = book.free_name("local")
     interactive = sys.stdin.isatty() and sys.stdout.isatty()
-    ended = 0
+    code, ended = 1, 0
     try:
         options = [] if interactive else ["--detach", "--no-browser"]
         code = hpclaunch(["start", "local", "--name", name, *options])
@@ -64,6 +64,9 @@ def _compute(book: Book, name: str) -> int:
         found = json.loads(output.text.splitlines()[-1])
         if found["sum"] != _SUM or len(found["chunks"]) != 2 or min(found["chunks"]) == 0:
             raise SessionFailed(f"the first computation gave {found}, not the sum {_SUM} on two")
+    except OSError as error:
+        tell("\n".join(SessionFailed(f"the first computation failed: {error}").lines()))
+        return 1
     except HpclaunchError as error:
         tell("\n".join(error.lines()))
         return 1

@@ -40,6 +40,7 @@ __all__ = ["Holder", "local_cluster", "main"]
 log = logging.getLogger("hpclaunch.holder")
 
 _TICK = 0.05  # seconds between two looks at a file
+_ANSWERS = 5.0  # seconds that the first submits may keep the session from being ready
 _PATIENCE = 3.0  # seconds for each part of the end; the agent kills after 8
 
 
@@ -76,8 +77,13 @@ class Holder:
         try:
             self._tell(cluster.scheduler_address)
             if self._session.mode == "local":
+                self._journal.publish()
                 await self._jupyter_first(stop)
-            cluster.scale(self._session.workers)
+                cluster.scale(self._session.workers)
+            else:
+                cluster.scale(self._session.workers)
+                await self._first_answers(stop)
+                self._journal.publish()
             await stop.wait()
         finally:
             await self._close(cluster)
@@ -86,6 +92,15 @@ class Holder:
         """Wait until Jupyter answers: workers that start here meanwhile take its cores from it."""
         rendezvous = Path(self._session.path(Layout.RENDEZVOUS))
         while not rendezvous.exists() and not stop.is_set():
+            await asyncio.sleep(_TICK)
+
+    async def _first_answers(self, stop: asyncio.Event) -> None:
+        """Wait for what the scheduler says to the first submits, so that a refusal is told."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + _ANSWERS
+        while self._submitter.answers < self._session.workers and loop.time() < deadline:
+            if stop.is_set():
+                return
             await asyncio.sleep(_TICK)
 
     def _cluster(self) -> SpecCluster:

@@ -39,11 +39,12 @@ class State:
 
 
 class Journal:
-    """Keeps the state on disk, always whole. The file appears with `opened`."""
+    """Keeps the state on disk, always whole. The file appears with `publish`."""
 
     def __init__(self, session: Session) -> None:
         self._path = session.path(Layout.DASK_STATE)
         self._state: State | None = None
+        self._public = False
 
     @property
     def state(self) -> State:
@@ -59,8 +60,14 @@ class Journal:
         return self._state
 
     def opened(self, state: State) -> None:
-        """Note that the scheduler is up; the agent waits for this."""
+        """Note that the scheduler is up."""
         self._write(state)
+
+    def publish(self) -> None:
+        """Write the file from now on; the agent waits for it. Idempotent."""
+        if not self._public:
+            self._public = True
+            self._write(self.state)
 
     def submitted(self, job: str) -> None:
         """Note a worker job that is in the queue."""
@@ -81,4 +88,5 @@ class Journal:
 
     def _write(self, state: State) -> None:
         self._state = state
-        write_private_json(self._path, asdict(state))
+        if self._public:
+            write_private_json(self._path, asdict(state))

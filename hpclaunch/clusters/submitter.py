@@ -61,6 +61,8 @@ class Submitter:
         self._surroundings = dict(surroundings)
         self._turn = asyncio.Semaphore(_AT_ONCE)
         self._closing = False
+        self.answers = 0
+        """Submits that came to an end, well or not."""
 
     def directives(self, spec: JobSpec) -> list[str]:
         """The lines of a batch script that describe `spec`."""
@@ -84,6 +86,8 @@ class Submitter:
                 log.error("\n".join(error.lines()))
                 self._journal.refused(error.said or error.what)
                 raise
+            finally:
+                self.answers += 1
         self._journal.submitted(job)
         return job
 

@@ -8,7 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-from multiprocessing.connection import Client, Connection
+from multiprocessing.connection import (
+    Client,
+    Connection,
+    answer_challenge,
+    deliver_challenge,
+)
 from pathlib import Path
 
 from hpclaunch import paths
@@ -16,6 +21,8 @@ from hpclaunch.errors import KeeperError
 from hpclaunch.sessions.way import Way
 
 __all__ = ["call_keeper", "listener_address", "read_way", "run_dir"]
+
+_PATIENCE = 15.0  # seconds for a keeper's first word
 
 
 def run_dir(way: Way) -> Path:
@@ -38,18 +45,33 @@ def call_keeper(folder: Path) -> Connection | None:
     """
     try:
         card = json.loads((folder / "keeper.json").read_text())
-        address = card["address"]
-        return Client(
-            address if isinstance(address, str) else (address[0], int(address[1])),
-            authkey=bytes.fromhex(card["authkey"]),
+        address, key = card["address"], bytes.fromhex(card["authkey"])
+        return _shake_hands(
+            Client(address if isinstance(address, str) else (address[0], int(address[1]))), key
         )
-    except (FileNotFoundError, ConnectionRefusedError, ConnectionResetError, EOFError):
+    except (
+        *(FileNotFoundError, ConnectionRefusedError),
+        *(ConnectionResetError, BrokenPipeError, EOFError),  # it is just ending
+    ):
         return None
     except Exception as error:
         raise KeeperError(
             f"the keeper in {folder} does not answer as it should: {error}",
             hint=f"end it (its number is in {folder / 'keeper.json'}) and try again",
         ) from error
+
+
+def _shake_hands(connection: Connection, key: bytes) -> Connection:
+    """Each proves to the other that it has the key; a keeper that hangs is not waited for."""
+    try:
+        if not connection.poll(_PATIENCE):
+            raise TimeoutError(f"no word within {_PATIENCE:.0f} s")
+        answer_challenge(connection, key)
+        deliver_challenge(connection, key)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def listener_address(folder: Path) -> str | tuple[str, int]:

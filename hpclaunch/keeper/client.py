@@ -10,21 +10,21 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from hpclaunch import paths
 from hpclaunch.errors import HpclaunchError, KeeperError, LoginNeededError, TransportError
 from hpclaunch.keeper.address import call_keeper, run_dir
 from hpclaunch.sessions.way import Way
 from hpclaunch.shell import Completed
-from hpclaunch.transports.base import Ask
+from hpclaunch.transports.base import Ask, Transport
 
 __all__ = ["KeeperClient"]
 
@@ -57,6 +57,10 @@ class KeeperClient:
             raise KeeperError(f"no keeper runs for {way}")
         self._found: Connection | None = found
         self._starting: Future[Connection] | None = None
+        self._shared: Transport | None = None  # what the keeper will hold, while it starts
+        self._adopting = threading.Lock()
+        self._to_adopt: list[str] | None = None  # what a keeper that is starting is told then
+        self._no_other = threading.Event()
         if found is None:
             self._begin_start()
         elif start:
@@ -74,11 +78,11 @@ class KeeperClient:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        with contextlib.suppress(KeeperError):
+        with contextlib.suppress(HpclaunchError):
             self._connection.close()
 
     def connect(self, ask: Ask | None) -> None:
-        """Make sure that the keeper has a live connection to the site.
+        """Make sure that there is a live connection to the site, and that the keeper has it.
 
         The prompting is done here, by the calling command: OpenSSH asks on this terminal itself,
         paramiko's questions come through the keeper.
@@ -93,29 +97,34 @@ class KeeperClient:
         if self.way.kind == "openssh":  # while a new keeper is still starting
             from hpclaunch.transports.factory import make_transport
 
-            make_transport(self.way.kind, self.way.target, self.folder).connect(ask)
-        self._send({"op": "connect", "may_ask": ask is not None})
-        while True:
-            reply = self._receive()
-            if "ask" not in reply:
+            shared = make_transport(self.way.kind, self.way.target, self.folder)
+            if self._starting is not None:
+                self._no_other.wait()  # a keeper that ends takes its connection along
+            shared.connect(ask)
+            if self._starting is not None:
+                self._shared, self._to_adopt = shared, []
+                self._starting = _later(self._introduce, self._starting)
                 return
-            try:
-                if ask is None:
-                    raise LoginNeededError("nobody is here to ask")
-                self._send({"answer": ask(reply["ask"], reply["echo"])})
-            except BaseException:
-                self._send({"answer": None})
-                raise
+        _have_connected(self._connection, self.way, ask)
 
     def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0) -> Completed:
         """Run `argv` on the login node, as `Transport.run` does."""
+        if self._shared is not None and self._starting is not None and not self._starting.done():
+            return self._shared.run(argv, stdin=stdin, timeout=timeout)
         reply = self._request(
             "run", argv=list(argv), stdin=base64.b64encode(stdin).decode(), timeout=timeout
         )
         return Completed.of(argv, reply["exit"], reply["stdout"], reply["stderr"])
 
     def adopt(self, name: str) -> None:
-        """Have the keeper watch the session of that name from now on, and hold its tunnel."""
+        """Have the keeper watch the session of that name from now on, and hold its tunnel.
+
+        One that is still starting does so as soon as it is there.
+        """
+        with self._adopting:
+            if self._to_adopt is not None:
+                self._to_adopt.append(name)
+                return
         self._request("adopt", name=name)
 
     def release(self, name: str) -> None:
@@ -128,11 +137,11 @@ class KeeperClient:
         The new one gets a connection where that needs nobody to be asked; else its sessions stay
         unreachable until somebody attaches.
         """
-        try:
-            self.status()
-        except KeeperError:
-            self._begin_start()
-            with contextlib.suppress(TransportError):
+        with contextlib.suppress(TransportError):
+            try:
+                self.status()
+            except KeeperError:
+                self._begin_start()
                 self.connect(None)
 
     def status(self) -> dict[str, Any]:
@@ -140,26 +149,7 @@ class KeeperClient:
         return self._request("status")
 
     def _request(self, op: str, **fields: Any) -> dict[str, Any]:
-        self._send({"op": op, **fields})
-        return self._receive()
-
-    def _send(self, message: dict[str, Any]) -> None:
-        try:
-            self._connection.send_bytes(json.dumps(message).encode())
-        except OSError as error:
-            raise KeeperError(f"the keeper for {self.way} went away: {error}") from error
-
-    def _receive(self) -> dict[str, Any]:
-        try:
-            reply: dict[str, Any] = json.loads(self._connection.recv_bytes())
-        except (EOFError, OSError) as error:
-            raise KeeperError(
-                f"the keeper for {self.way} went away",
-                hint=f"its last words are in {self.folder / 'keeper.log'}; run the command again",
-            ) from error
-        if "error" in reply:
-            raise HpclaunchError.from_dict(reply["error"])
-        return reply
+        return _converse(self._connection, self.way, {"op": op, **fields})
 
     @property
     def _connection(self) -> Connection:
@@ -171,24 +161,41 @@ class KeeperClient:
             If it did not start.
         """
         if self._starting is not None:
-            self._found, self._starting = self._starting.result(), None
-        assert self._found is not None
+            starting, self._starting = self._starting, None
+            self._found = starting.result()
+        if self._found is None:
+            raise KeeperError(f"no keeper runs for {self.way}")
         return self._found
 
     def _begin_start(self) -> None:
         """Start a keeper in the background: a login may go on meanwhile."""
-        self._starting = Future()
-        threading.Thread(target=self._finish_start, args=(self._starting,), daemon=True).start()
+        self._shared = self._to_adopt = None
+        self._no_other.clear()
+        self._starting = _later(self._start)
 
-    def _finish_start(self, future: Future[Connection]) -> None:
-        try:
-            future.set_result(self._start())
-        except BaseException as error:
-            future.set_exception(error)
+    def _introduce(self, starting: Future[Connection]) -> Connection:
+        """Have the new keeper take the connection over that was made while it started."""
+        self._found = connection = starting.result()
+        _have_connected(connection, self.way, None)
+        with self._adopting:
+            for name in self._to_adopt or ():
+                _converse(connection, self.way, {"op": "adopt", "name": name})
+            self._to_adopt = None
+        return connection
 
     def _start(self) -> Connection:
         """Start the keeper, one only, and wait until it answers."""
-        with FileLock(self.folder / "lock", timeout=_START_TIMEOUT):
+        with contextlib.ExitStack() as stack:
+            try:
+                # Its own keeper holds it too, from the moment it decides to end.
+                stack.enter_context(FileLock(self.folder / "lock", timeout=2 * _START_TIMEOUT))
+            except Timeout:
+                raise KeeperError(
+                    f"another hpclaunch is still starting or ending the keeper for {self.way}",
+                    hint="try again in a moment",
+                ) from None
+            finally:
+                self._no_other.set()
             if (running := call_keeper(self.folder)) is not None:
                 return running
             paths.write_private(self.folder / "way.json", json.dumps(self.way.to_dict()).encode())
@@ -207,6 +214,64 @@ class KeeperClient:
             f"the keeper for {self.way} did not start",
             log="\n".join(log.read_text(errors="replace").splitlines()[-15:]),
         )
+
+
+def _have_connected(connection: Connection, way: Way, ask: Ask | None) -> None:
+    """Have the keeper connect to its site; what it asks meanwhile is answered by `ask`."""
+    reply = _converse(connection, way, {"op": "connect", "may_ask": ask is not None})
+    while "ask" in reply:
+        try:
+            if ask is None:
+                raise LoginNeededError("nobody is here to ask")
+            answer = ask(reply["ask"], reply["echo"])
+        except BaseException:
+            _send(connection, way, {"answer": None})
+            raise
+        reply = _converse(connection, way, {"answer": answer})
+
+
+def _converse(connection: Connection, way: Way, message: dict[str, Any]) -> dict[str, Any]:
+    """Say one thing to the keeper and hear its reply.
+
+    Raises
+    ------
+    HpclaunchError
+        As the keeper says.
+    KeeperError
+        If it went away.
+    """
+    _send(connection, way, message)
+    try:
+        reply: dict[str, Any] = json.loads(connection.recv_bytes())
+    except (EOFError, OSError) as error:
+        raise KeeperError(
+            f"the keeper for {way} went away",
+            hint=f"its last words are in {run_dir(way) / 'keeper.log'}; run the command again",
+        ) from error
+    if "error" in reply:
+        raise HpclaunchError.from_dict(reply["error"])
+    return reply
+
+
+def _send(connection: Connection, way: Way, message: dict[str, Any]) -> None:
+    try:
+        connection.send_bytes(json.dumps(message).encode())
+    except OSError as error:
+        raise KeeperError(f"the keeper for {way} went away: {error}") from error
+
+
+def _later(task: Callable[..., Connection], *arguments: Any) -> Future[Connection]:
+    """Run `task` in a thread that an interrupt need not wait for."""
+    future: Future[Connection] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(task(*arguments))
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future
 
 
 def _spawn(folder: Path) -> subprocess.Popen[bytes]:

@@ -83,7 +83,11 @@ class Files:
             record = self._register.book.read(watched.name)
             if record.is_over or record.stopping:
                 continue
-            removed = now_known.endswith("gone") and record.job_id and not watched.is_fresh
+            missing = now_known.endswith("gone") and record.job_id and not watched.is_fresh
+            watched.gone = watched.gone + 1 if missing else 0
+            if watched.gone == 1:
+                watched.known = ""  # look again before that is believed
+            removed = watched.gone > 1
             foreign = access.is_foreign(record, said)
             if foreign:
                 _log.warning("%s: a rendezvous of another session", record.name)
@@ -95,12 +99,12 @@ class Files:
     def _meet(self, watched: Watched, record: Record, rendezvous: dict[str, object]) -> None:
         """The server answers on its node: note where, and open the tunnel."""
         if record.rendezvous is None:
-            timings = dict(record.timings)
+            timings = {}
             inner = rendezvous.get("timings")
             server = float(inner.get("server", 0.0)) if isinstance(inner, dict) else 0.0
             waited = time.time() - (record.submitting or time.time())
             timings["server"] = server
-            timings["queue"] = max(0.0, waited - server - timings.get("submit", 0.0))
+            timings["queue"] = max(0.0, waited - server - record.timings.get("submit", 0.0))
             changed = self._register.update(
                 watched,
                 rendezvous=rendezvous,
@@ -118,9 +122,10 @@ class Files:
             port = self._tunnels.open(record, self._register.book)
         except TransportError as error:
             watched.known = ""  # try again soon
-            self._register.update(watched, trouble=f"{error}", tunnel=False)
+            trouble = f"{error}: {error.said}" if error.said else f"{error}"
+            self._register.update(watched, trouble=trouble, tunnel=False)
             self._link.doubt()
             time.sleep(0.5)
             return
-        timings = {"tunnel": time.time() - began, **record.timings}
+        timings = {} if "tunnel" in record.timings else {"tunnel": time.time() - began}
         self._register.update(watched, port=port, tunnel=True, trouble=None, timings=timings)

@@ -14,9 +14,10 @@ from collections.abc import Callable
 from hpclaunch.errors import CommandTimeout, SchedulerError
 from hpclaunch.keeper.link import Link
 from hpclaunch.keeper.register import Batch, Register, Watched
-from hpclaunch.schedulers.base import JobState, JobStatus
+from hpclaunch.schedulers.base import JobState, JobStatus, Scheduler
 from hpclaunch.sessions import access
 from hpclaunch.sessions.record import Record
+from hpclaunch.sessions.start import SUBMIT_TIMEOUT
 
 __all__ = ["Queue"]
 
@@ -25,7 +26,7 @@ _BACK_OFF = 0.1  # of the time since the last change, until the next query
 _STARTING = 4.0  # seconds at most, while a job runs and its server does not answer yet
 _SILENCE = 8.0  # seconds without an answer until the person is told
 _NO_ID = 15.0  # seconds after a submit without answer until the job is looked for by its name
-_NEVER_CAME = 120.0  # seconds until a job that cannot be found counts as never submitted
+_NEVER_CAME = SUBMIT_TIMEOUT + 30.0  # seconds until a job that cannot be found never was
 
 
 class Queue:
@@ -51,10 +52,22 @@ class Queue:
         for watched, record in nameless:
             self._find_by_name(watched, record)
         batch = self._register.batch(lambda _, record: record.job_id is not None)
-        if not any(now >= watched.next_query for watched, _ in batch):
-            return bool(nameless)
+        # One login may lead to several: clusters of one SLURM, spools of this machine.
+        schedulers: dict[Scheduler, Batch] = {}
+        for watched, record in batch:
+            schedulers.setdefault(access.scheduler_of(record), []).append((watched, record))
+        due = [
+            (scheduler, jobs)
+            for scheduler, jobs in schedulers.items()
+            if any(now >= watched.next_query for watched, _ in jobs)
+        ]
+        for scheduler, jobs in due:
+            self._ask_one(scheduler, jobs)
+        return bool(nameless or due)
+
+    def _ask_one(self, scheduler: Scheduler, batch: Batch) -> None:
+        """Ask one scheduler for all of its jobs."""
         by_id = {record.job_id: watched for watched, record in batch if record.job_id}
-        scheduler = access.scheduler_of(batch[0][1])
         # squeue asks a silent slurmctld for more than a minute before it gives up.
         alarm = threading.Timer(_SILENCE, self._all_silent, [batch])
         alarm.start()
@@ -69,7 +82,6 @@ class Queue:
         statuses = scheduler.parse_status(said, list(by_id))
         for job_id, watched in by_id.items():
             self._note(watched, statuses[job_id])
-        return True
 
     def _note(self, watched: Watched, status: JobStatus) -> None:
         """Write a job's status into its record, and decide when to ask again."""
@@ -136,5 +148,11 @@ class Queue:
         if ids:
             self._register.update(watched, job_id=ids[0], job={}, as_of=time.time())
         elif time.time() - (record.submitting or 0.0) > _NEVER_CAME:
-            self._conclude(watched)
+            # The scheduler's answer may lie in the session's directory; without one the submit
+            # can never happen from now on.
+            job_id = access.settle(self._link.transport, record, limit=1)
+            if job_id is not None:
+                self._register.update(watched, job_id=job_id, job={}, as_of=time.time())
+            else:
+                self._conclude(watched)
         self._ask_again(watched, changed=bool(ids))

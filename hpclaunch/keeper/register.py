@@ -33,6 +33,8 @@ class Watched:
         When the scheduler is asked again, and how long the last pause was; seconds.
     absent : int
         How often in a row the scheduler did not know the job.
+    gone : int
+        How often in a row its directory was missing from among the sessions'.
     concluding : bool
         Whether its end is being looked into right now.
     """
@@ -45,6 +47,7 @@ class Watched:
     next_query: float = 0.0
     interval: float = FIRST_QUERY
     absent: int = 0
+    gone: int = 0
     concluding: bool = False
 
     @property
@@ -98,9 +101,12 @@ class Register:
                 watched.look_closely()
             self.changed.notify_all()
 
-    def release(self, name: str) -> None:
-        """Let go of a session, its tunnel too."""
+    def release(self, name: str, nonce: str | None = None) -> None:
+        """Let go of a session, its tunnel too; with `nonce` only if it is still that one."""
         with self.changed:
+            watched = self._watched.get(name)
+            if nonce is not None and watched is not None and watched.nonce != nonce:
+                return
             self._watched.pop(name, None)
         self._tunnels.close(name)
 

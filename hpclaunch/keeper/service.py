@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import logging
 import os
@@ -10,9 +11,16 @@ import secrets
 import threading
 import time
 from multiprocessing import AuthenticationError
-from multiprocessing.connection import Connection, Listener
+from multiprocessing.connection import (
+    Connection,
+    Listener,
+    answer_challenge,
+    deliver_challenge,
+)
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from hpclaunch import paths
 from hpclaunch.errors import HpclaunchError, KeeperError, LoginNeededError, TransportError
@@ -53,6 +61,8 @@ class Keeper:
         )
         self.tunnels = Tunnels(transport)
         self.watch = Watch(self.book, self.link, self.tunnels)
+        self._over = threading.Event()
+        self._last = FileLock(folder / "lock")
         self._callers = 0
         self._counting = threading.Lock()
 
@@ -61,9 +71,9 @@ class Keeper:
         address = listener_address(self.folder)
         if isinstance(address, str):
             Path(address).unlink(missing_ok=True)  # a dead keeper's; we hold the start lock
-        authkey = secrets.token_bytes(32)
-        with Listener(address, backlog=64, authkey=authkey) as listener:
-            card = {"pid": os.getpid(), "address": listener.address, "authkey": authkey.hex()}
+        self._key = secrets.token_bytes(32)
+        with Listener(address, backlog=64) as listener:
+            card = {"pid": os.getpid(), "address": listener.address, "authkey": self._key.hex()}
             paths.write_private(self.folder / "keeper.json", json.dumps(card).encode())
             self.link.start()
             self.watch.start()
@@ -74,32 +84,51 @@ class Keeper:
             try:
                 self._wait_for_the_end()
             finally:
+                self._over.set()
                 (self.folder / "keeper.json").unlink(missing_ok=True)
                 self.watch.close()
                 self.tunnels.close_all()
                 self.link.close()
+                self._last.release()
 
     def _wait_for_the_end(self) -> None:
+        """Return once nobody needs us, with the lock that keeps a successor from starting.
+
+        A successor has the same sockets and the same connection.
+        """
         idle_since = time.monotonic()
-        while time.monotonic() - idle_since < _GRACE:
+        while True:
             time.sleep(0.25)
             if self._callers or self.watch.names():
                 idle_since = time.monotonic()
+            elif time.monotonic() - idle_since > _GRACE:
+                with contextlib.suppress(Timeout):  # somebody looks for a keeper right now
+                    self._last.acquire(timeout=0)
+                    if not (self._callers or self.watch.names()):
+                        return
+                    self._last.release()
+                idle_since = time.monotonic()
 
     def _accept(self, listener: Listener) -> None:
+        """Take every caller; who it is shows in a thread of its own, where none waits for it."""
         while True:
             try:
                 connection = listener.accept()
-            except AuthenticationError:
+            except OSError as error:
+                if self._over.wait(0.1):
+                    return
+                _log.warning("a caller was not taken: %s", error)
                 continue
-            except OSError:
-                return
-            with self._counting:
-                self._callers += 1
             threading.Thread(target=self._converse, args=(connection,), daemon=True).start()
 
     def _converse(self, connection: Connection) -> None:
+        counted = False
         try:
+            deliver_challenge(connection, self._key)
+            answer_challenge(connection, self._key)
+            with self._counting:
+                self._callers += 1
+            counted = True
             while True:
                 request = json.loads(connection.recv_bytes())
                 try:
@@ -117,12 +146,12 @@ class Keeper:
                         ).to_dict()
                     }
                 connection.send_bytes(json.dumps(reply).encode())
-        except (EOFError, OSError):
+        except (AuthenticationError, EOFError, OSError):
             pass
         finally:
             connection.close()
             with self._counting:
-                self._callers -= 1
+                self._callers -= counted
 
     def _answer(self, request: dict[str, Any], connection: Connection) -> dict[str, Any]:
         match request["op"]:

@@ -21,7 +21,7 @@ from hpclaunch.keeper.register import Register, Watched
 from hpclaunch.keeper.tunnel import Tunnels
 from hpclaunch.sessions import access
 from hpclaunch.sessions.explain import conclude
-from hpclaunch.sessions.record import Book
+from hpclaunch.sessions.record import Book, Record
 
 __all__ = ["Watch"]
 
@@ -44,8 +44,8 @@ class Watch:
         self._tunnels = tunnels
         self._register = Register(book, tunnels)
         self._closed = False
-        files = Files(self._register, link, tunnels, self._conclude)
-        queue = Queue(self._register, link, self._conclude)
+        self._files = files = Files(self._register, link, tunnels, self._conclude)
+        self._queue = queue = Queue(self._register, link, self._conclude_if_gone)
         pulse = Pulse(self._register, link)
         self.adopt = self._register.adopt
         self.release = self._register.release
@@ -102,7 +102,11 @@ class Watch:
                 with self._register.changed:
                     self._register.changed.wait(0.25)
 
-    def _conclude(self, watched: Watched) -> None:
+    def _conclude_if_gone(self, watched: Watched) -> None:
+        """The scheduler said that a job is over; it is asked again before that is believed."""
+        self._conclude(watched, unless_alive=True)
+
+    def _conclude(self, watched: Watched, *, unless_alive: bool = False) -> None:
         """A session is over: find out why, tidy up, write it down."""
         with self._register.changed:
             if watched.concluding:
@@ -121,20 +125,36 @@ class Watch:
             ):
                 time.sleep(0.3)
                 evidence = access.collect_evidence(runner, record)
+            if unless_alive and evidence.shows_life:
+                _log.warning("%s: its job lives, though it was said to be gone", record.name)
+                watched.absent = 0
+                return
             outcome = conclude(record, evidence)
             self._tunnels.close(record.name)
-            try:
-                access.cancel_everything(runner, record)
-                access.clean(runner, record, everything=False)
-            except TransportError:
-                raise
-            except HpclaunchError as error:
-                _log.warning("%s: %s", record.name, "\n".join(error.lines()))
+            left = self._tidy(record)
+            if left is not None:
+                outcome["untidy"] = left
             job = access.job_facts(evidence.job) if evidence.job else record.job
             self._register.update(
                 watched, outcome=outcome, tunnel=False, job=job, as_of=time.time()
             )
-            self._register.book.forget_secrets(record.name)
-            self._register.release(record.name)
+            self._register.book.forget_secrets(record.name, record.nonce)
+            self._register.release(record.name, record.nonce)
         finally:
             watched.concluding = False
+
+    def _tidy(self, record: Record) -> str | None:
+        """Cancel what may run and remove the secrets; says what may be left, where it is so."""
+        left = None
+        for step in (
+            lambda: access.cancel_everything(self._link.transport, record),
+            lambda: access.clean(self._link.transport, record, everything=False),
+        ):
+            try:
+                step()
+            except TransportError:
+                raise
+            except HpclaunchError as error:
+                _log.warning("%s: %s", record.name, "\n".join(error.lines()))
+                left = left or error.what
+        return left

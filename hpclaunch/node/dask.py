@@ -134,9 +134,13 @@ class Dask:
         code = self.holder.poll()
         if code is None:
             return None
-        state = read_json(self._session.path(Layout.DASK_STATE))
-        self._state = dict(state, state="dead", problem=self.last_words())
-        write_private_json(self._session.path(Layout.DASK_STATE), self._state)
+        self._state = dict(self._state, state="dead")
+        try:
+            known = read_json(self._session.path(Layout.DASK_STATE))
+            self._state = dict(known, state="dead", problem=self.last_words())
+            write_private_json(self._session.path(Layout.DASK_STATE), self._state)
+        except OSError as error:  # a full disk ends the cluster, not the notebooks
+            print("hpclaunch agent: {}".format(error), file=sys.stderr, flush=True)
         return code
 
     def rendezvous(self) -> Optional[dict[str, Any]]:
@@ -145,6 +149,7 @@ class Dask:
             return None
         told: dict[str, Any] = {key: self._state[key] for key in ("mode", "scheduler", "workers")}
         told["dashboard"] = self._lack is None
+        told["problem"] = self._state.get("problem")
         return told
 
     def last_words(self) -> str:

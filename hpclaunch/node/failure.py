@@ -9,8 +9,10 @@ import signal
 import sys
 from typing import Optional
 
-__all__ = ["Failure"]
+__all__ = ["FILESYSTEM", "Failure"]
 
+FILESYSTEM = 10
+"""Exit code of an agent that could not write its files, and so perhaps no word of its end."""
 _EXIT = {
     "bad-session": 3,
     "no-jupyterlab": 4,
@@ -19,7 +21,7 @@ _EXIT = {
     "jupyter-open": 7,
     "dask-failed": 8,
     "no-address": 9,
-    "filesystem": 10,
+    "filesystem": FILESYSTEM,
 }
 
 

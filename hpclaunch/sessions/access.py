@@ -10,6 +10,7 @@ import json
 import secrets
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from hpclaunch.errors import SchedulerError, SessionError
@@ -34,6 +35,7 @@ __all__ = [
     "read_words",
     "scheduler_for",
     "scheduler_of",
+    "settle",
     "status_on_record",
 ]
 
@@ -124,7 +126,9 @@ def job_status(runner: Runner, record: Record) -> JobStatus:
     said = runner.run(scheduler.status_command(ids), timeout=_SCHEDULER_TIMEOUT)
     status = scheduler.parse_status(said, ids)[record.job_id]
     if status.state in (JobState.LOST, JobState.UNKNOWN):
-        command = scheduler.history_command(ids)
+        # Ids come back after years; an older job of that number is not ours.
+        since = datetime.fromtimestamp(record.submitting or record.created, UTC)
+        command = scheduler.history_command(ids, since)
         if command is not None:
             said = runner.run(command, timeout=_SCHEDULER_TIMEOUT)
             past = scheduler.parse_history(said, ids)[record.job_id]
@@ -161,15 +165,42 @@ def cancel_everything(runner: Runner, record: Record) -> list[str]:
         return []
     scheduler = scheduler_of(record)
     cancelled: list[str] = []
+    # Clusters that a notebook made have workers of that name too, in a session without Dask.
     for name, known in ((record.job_name, record.job_id), (record.worker_job_name, None)):
-        if name == record.worker_job_name and not record.dask:
-            continue
         found = find_jobs(runner, record, name)
         ids = list(dict.fromkeys([*([known] if known else []), *found]))
         for command in scheduler.cancel_commands(ids) if ids else []:
             scheduler.parse_cancel(runner.run(command, timeout=_SCHEDULER_TIMEOUT))
         cancelled += ids
     return cancelled
+
+
+def settle(runner: Runner, record: Record, *, limit: int) -> str | None:
+    """The id that the scheduler gave to an interrupted submit, where its answer was left.
+
+    Parameters
+    ----------
+    limit : int
+        Seconds to wait for a submit under way.
+
+    Returns
+    -------
+    str or None
+        None where there is no answer: then the submit never happened and can never happen any
+        more, or it is looked for by its name.
+    """
+    folder = record.session_dir.rpartition("/")[2]
+    command = remote_command("settle.sh", record.base, folder, str(limit))
+    verdict, _, words = runner.run(command, timeout=limit + 30.0).stdout.partition("\n")
+    if verdict != "submitted":
+        return None
+    code, _, words = words.partition("\n")
+    scheduler = scheduler_of(record)
+    answer = Completed.of(scheduler.submit_command(), int(code) if code.isdigit() else 1, words)
+    try:
+        return scheduler.parse_submit(answer)
+    except SchedulerError:
+        return None  # refused, or accepted without a word
 
 
 def clean(runner: Runner, record: Record, *, everything: bool) -> None:
@@ -198,7 +229,8 @@ def log_tail(runner: Runner, record: Record, lines: int = 15) -> str:
     if not record.session_dir:
         return ""
     log = f"{record.session_dir}/{Layout.LOG}"
-    return runner.run(remote_command("tail.sh", log, "lines", str(lines))).stdout
+    said = runner.run(remote_command("tail.sh", log, "lines", str(lines)))
+    return said.stdout.partition("\n")[2]  # behind the size
 
 
 def collect_evidence(runner: Runner, record: Record) -> Evidence:

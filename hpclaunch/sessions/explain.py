@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hpclaunch.errors import SessionFailed
+from hpclaunch.node.failure import FILESYSTEM
 from hpclaunch.schedulers.base import JobState, JobStatus
 from hpclaunch.sessions.record import Record
 from hpclaunch.units import Walltime
@@ -45,7 +46,22 @@ class Evidence:
     log: str = ""
     foreign: bool = False
 
+    @property
+    def shows_life(self) -> bool:
+        """Whether the scheduler has the job among the living, and no word of its end is there."""
+        silent = self.failure is None and self.ending is None and self.exit_code is None
+        return silent and self.job is not None and self.job.state in _LIVING
 
+
+_LIVING = frozenset(
+    {
+        JobState.QUEUED,
+        JobState.HELD,
+        JobState.STARTING,
+        JobState.RUNNING,
+        JobState.SUSPENDED,
+    }
+)
 _ENDS = {
     JobState.CANCELLED: (
         "was cancelled from outside",
@@ -131,6 +147,9 @@ def _cause(record: Record, evidence: Evidence, state: JobState | None) -> tuple[
         return f"{what} ({job})", str(evidence.failure.get("hint") or hint)
     if evidence.exit_code is not None:
         return _by_exit_code(record, evidence.exit_code, job, phase, hint)
+    if evidence.job is not None and evidence.job.exit_code:
+        # No file of its own: what the scheduler says of the exit is all there is.
+        return _by_exit_code(record, evidence.job.exit_code, job, phase, hint)
     if record.job_id is None:
         return (
             f"session {record.name} never came into the queue of {record.site}: the submit was not "
@@ -155,6 +174,11 @@ def _by_exit_code(record: Record, code: int, job: str, phase: str, hint: str) ->
         return (
             f"the session's own process on the node was killed by SIGKILL{phase} ({job})",
             "somebody or something on the node killed it: too much memory is the usual reason",
+        )
+    if code == FILESYSTEM:
+        return (
+            f"a file of the session could not be used on the node{phase} ({job})",
+            "check your quota, and that your home directory is the same on compute nodes",
         )
     return f"{job} ended with exit code {code}{phase}", hint
 

@@ -140,8 +140,13 @@ class Kernel:
         raise SessionFailed(f"the kernel gave no answer within {self._timeout:.0f} s")
 
     def _answers(self, message_id: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        from websocket import WebSocketException
+
         deadline = time.monotonic() + self._timeout
         while time.monotonic() < deadline:
-            message = json.loads(self._socket.recv())
+            try:
+                message = json.loads(self._socket.recv())
+            except (WebSocketException, OSError) as error:
+                raise SessionFailed(f"the kernel gave no answer: {error}") from error
             if message["parent_header"].get("msg_id") == message_id:
                 yield message["msg_type"], message["content"]

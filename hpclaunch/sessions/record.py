@@ -7,6 +7,7 @@ else reads. The session's state is derived from the facts, never stored.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import shutil
@@ -16,10 +17,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from hpclaunch import paths
-from hpclaunch.errors import NoSuchSession, SessionExists
+from hpclaunch.errors import NoSuchSession, SessionError, SessionExists
 from hpclaunch.node.layout import Layout
 
 __all__ = ["Book", "Record", "State", "as_of_text"]
@@ -35,6 +36,7 @@ State = Literal[
     "failed",
     "lost",
 ]
+_PATIENCE = 20.0  # seconds for another program to write
 _OVER: frozenset[State] = frozenset({"ended", "failed", "lost"})
 
 
@@ -80,7 +82,8 @@ class Record:
         The last time it could not be reached: ``{"why", "began"}``.
     outcome : dict or None
         Set once it is over: ``{"state": "ended"|"failed"|"lost", "error": dict or None}``,
-        and a ``"reason"`` in words where it ended by itself.
+        a ``"reason"`` in words where it ended by itself, and ``"untidy"``, why a job or a secret
+        may be left on the site, where that is so.
     stopping : bool
         Whether somebody asked for its end.
     timings : dict
@@ -165,25 +168,46 @@ class Book:
         ------
         NoSuchSession
             If there is none.
+        SessionError
+            If the file cannot be read.
         """
+        file = self.directory(name) / "record.json"
         try:
-            fields = json.loads((self.directory(name) / "record.json").read_text())
+            fields = json.loads(file.read_text())
+            known_fields = {entry.name for entry in dataclasses.fields(Record)}
+            return Record(**{key: value for key, value in fields.items() if key in known_fields})
         except FileNotFoundError:
             known = ", ".join(record.name for record in self) or "none"
             raise NoSuchSession(
                 f"there is no session {name!r} here", hint=f"sessions on record: {known}"
             ) from None
-        known_fields = {entry.name for entry in dataclasses.fields(Record)}
-        return Record(**{key: value for key, value in fields.items() if key in known_fields})
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            raise SessionError(
+                f"the record of session {name!r} cannot be read: {error}",
+                hint=f"look at {file}; without that directory the session is forgotten here, and "
+                "its job is found on the site by its name hpclaunch-" + name,
+            ) from None
 
     def __iter__(self) -> Iterator[Record]:
-        if not self.folder.is_dir():
-            return
-        for file in sorted(self.folder.glob("*/record.json")):
+        """The records that can be read; see `unreadable`."""
+        for name in self._names():
+            with contextlib.suppress(SessionError):  # removed meanwhile, or unreadable
+                yield self.read(name)
+
+    def unreadable(self) -> list[SessionError]:
+        """Why records cannot be read, one error each."""
+        errors = []
+        for name in self._names():
             try:
-                yield self.read(file.parent.name)
-            except NoSuchSession:  # removed meanwhile
+                self.read(name)
+            except NoSuchSession:
                 continue
+            except SessionError as error:
+                errors.append(error)
+        return errors
+
+    def _names(self) -> list[str]:
+        return sorted(file.parent.name for file in self.folder.glob("*/record.json"))
 
     def create(self, record: Record, credentials: dict[str, bytes], token: str) -> None:
         """Put a new session on record.
@@ -193,7 +217,6 @@ class Book:
         SessionExists
             If a live session has that name.
         """
-        paths.private_dir(self.folder)
         with self._lock(record.name):
             folder = self.directory(record.name)
             if (folder / "record.json").exists():
@@ -206,12 +229,12 @@ class Book:
                     )
                 shutil.rmtree(folder)
             paths.private_dir(folder)
+            self._write(record)  # first: no secret without a record that names it
             paths.write_private(folder / "ca.pem", credentials[Layout.CA])
             paths.write_private(folder / "token", token.encode())
-            self._write(record)
 
     def update(self, name: str, nonce: str, **facts: Any) -> Record:
-        """Write new facts into a record and return it.
+        """Write new facts into a record and return it; new timings go beside those there are.
 
         Raises
         ------
@@ -222,6 +245,8 @@ class Book:
             record = self.read(name)
             if record.nonce != nonce:
                 raise NoSuchSession(f"session {name!r} is no longer the same one")
+            if "timings" in facts:
+                facts["timings"] = {**record.timings, **facts["timings"]}
             changed = dataclasses.replace(record, **facts)
             if changed != record:
                 self._write(changed)
@@ -233,10 +258,12 @@ class Book:
             if self.read(name).nonce == nonce:
                 shutil.rmtree(self.directory(name))
 
-    def forget_secrets(self, name: str) -> None:
+    def forget_secrets(self, name: str, nonce: str) -> None:
         """Remove what could open the session; for sessions that are over."""
-        for file in ("token", "ca.pem", "open.html"):
-            (self.directory(name) / file).unlink(missing_ok=True)
+        with self._lock(name), contextlib.suppress(NoSuchSession):
+            if self.read(name).nonce == nonce:
+                for file in ("token", "ca.pem", "open.html"):
+                    (self.directory(name) / file).unlink(missing_ok=True)
 
     def token(self, name: str) -> str:
         """The session's Jupyter token."""
@@ -248,7 +275,8 @@ class Book:
 
     def free_name(self, site: str) -> str:
         """``SITE-N`` with the lowest N that is free; a failed session keeps its name, for `why`."""
-        taken = {record.name for record in self if record.state != "ended"}
+        free = {record.name for record in self if record.state == "ended"}
+        taken = set(self._names()) - free
         return next(
             name for number in range(1, len(taken) + 2) if (name := f"{site}-{number}") not in taken
         )
@@ -257,8 +285,20 @@ class Book:
         text = json.dumps(dataclasses.asdict(record), indent=1)
         paths.write_private(self.directory(record.name) / "record.json", text.encode())
 
-    def _lock(self, name: str) -> FileLock:
-        return FileLock(paths.private_dir(self.folder) / f".{name}.lock", timeout=20)
+    @contextlib.contextmanager
+    def _lock(self, name: str) -> Iterator[None]:
+        lock = FileLock(paths.private_dir(self.folder) / f".{name}.lock")
+        try:
+            lock.acquire(timeout=_PATIENCE)
+        except Timeout:
+            raise SessionError(
+                f"another hpclaunch has held the record of session {name!r} for {_PATIENCE:.0f} s",
+                hint="try again; end hpclaunch programs that hang",
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
 
 
 def as_of_text(record: Record) -> str | None:

@@ -30,7 +30,8 @@ Tell = Callable[[str], None]
 _LOOK = 0.05  # seconds between two looks at the record
 _ALIVE = 2.0  # seconds between two looks at the keeper
 _TUNNEL_PATIENCE = 30.0  # seconds for a server that answers on its node, but not here
-_SUBMIT_TIMEOUT = 150.0  # seconds; a busy slurmctld makes sbatch wait more than a minute
+SUBMIT_TIMEOUT = 150.0
+"""Seconds for a submit; a busy slurmctld makes sbatch wait more than a minute."""
 _NOT_TRIED = 75  # exit code of submit.sh where it came to no submit
 _NO_ROOM = (
     "is the file system full, read-only or over its quota? make room there, or choose another "
@@ -119,7 +120,7 @@ def submit(
         If the site could not be prepared.
     """
     began = time.monotonic()
-    key, archive = bundle()
+    key = bundle().key
     ground = _look(keeper, plan, key)
     if not ground.has_lib:
         tell(f"bringing hpclaunch's own modules to {ground.host} (once per version)")
@@ -127,14 +128,14 @@ def submit(
             keeper,
             remote_command("unpack.sh", ground.base, key),
             f"hpclaunch's own modules could not be put into {ground.base} on {plan.site}",
-            stdin=archive,
+            stdin=bundle().archive,
         )
     lib_dir = f"{ground.base}/lib/{key}"
     session_dir = f"{ground.base}/sessions/{plan.directory}"
     scheduler = access.scheduler_for(loaded.site, ground.base)
     script = render_session(plan, scheduler, session_dir=session_dir, lib_dir=lib_dir)
     files = session_files(plan, script, credentials, book.token(plan.name))
-    record = book.update(
+    book.update(
         plan.name,
         plan.nonce,
         base=ground.base,
@@ -149,7 +150,7 @@ def submit(
     said = keeper.run(
         remote_command("submit.sh", ground.base, plan.directory, *command),
         stdin=tar_of(files),
-        timeout=_SUBMIT_TIMEOUT,
+        timeout=SUBMIT_TIMEOUT,
     )
     if said.exit == _NOT_TRIED:
         raise SubmitError(
@@ -159,12 +160,18 @@ def submit(
             hint=_NO_ROOM,
         )
     job_id = scheduler.parse_submit(Completed.of(command, said.exit, said.stdout, said.stderr))
-    timings = {**record.timings, "submit": time.monotonic() - began}
+    timings = {"submit": time.monotonic() - began}
     return book.update(plan.name, plan.nonce, job_id=job_id, timings=timings)
 
 
 def follow(
-    keeper: Keeper, book: Book, record: Record, tell: Tell, *, timeout: float | None = None
+    keeper: Keeper,
+    book: Book,
+    record: Record,
+    tell: Tell,
+    *,
+    timeout: float | None = None,
+    since: float | None = None,
 ) -> Record:
     """Wait until the session's server answers on the laptop, telling what happens meanwhile.
 
@@ -172,6 +179,8 @@ def follow(
     ----------
     timeout : float, optional
         Seconds; waits for ever when left out.
+    since : float, optional
+        When they began to count, on the clock of ``time.monotonic``; by default now.
 
     Raises
     ------
@@ -179,8 +188,10 @@ def follow(
         If the session is over, can never start, cannot be reached, or the time is up.
     """
     scheduler = access.scheduler_of(record)
-    deadline = None if timeout is None else time.monotonic() + timeout
+    began = time.monotonic() if since is None else since
+    deadline = None if timeout is None else began + timeout
     told, alive_at, trouble_since = "", time.monotonic(), None
+    hopeless: float | None = None
     while True:
         record = book.read(record.name)
         if record.outcome is not None:
@@ -191,7 +202,7 @@ def follow(
         if words != told:
             tell(words)
             told = words
-        _refuse_the_hopeless(scheduler, record)
+        hopeless = _refuse_the_hopeless(scheduler, record, hopeless)
         now = time.monotonic()
         if record.rendezvous is not None and record.trouble is not None:
             trouble_since = trouble_since or now
@@ -205,7 +216,7 @@ def follow(
             trouble_since = None
         if deadline is not None and now > deadline:
             raise SessionFailed(
-                f"session {record.name} was not ready within {timeout:.0f} s; it is {words}",
+                f"session {record.name} was not ready within {timeout:g} s; it is {words}",
                 hint="give it longer with --timeout, or choose another queue",
             )
         if now - alive_at > _ALIVE:
@@ -231,18 +242,25 @@ def _checked(keeper: Keeper, command: list[str], what: str, *, stdin: bytes = b"
     return said.stdout
 
 
-def _refuse_the_hopeless(scheduler: Scheduler, record: Record) -> None:
-    """A pending job that can never start is a failure, however patient the user is."""
+def _refuse_the_hopeless(scheduler: Scheduler, record: Record, since: float | None) -> float | None:
+    """A pending job that can never start is a failure, however patient the user is.
+
+    The scheduler must say so twice: between two of its cycles a reason can be a passing one.
+    Returns when it was first said, for the next call.
+    """
     if record.job_id is None or record.job.get("state") not in ("queued", "held"):
-        return
+        return None
     status = access.status_on_record(record)
     why = scheduler.never_starts(status)
-    if why:
+    if not why:
+        return None
+    if since is not None and record.as_of > since:
         raise SessionFailed(
             f"job {record.job_id} was accepted by {record.site} and can never start: {why}",
             said=f"{status.word} ({status.reason})",
             hint="ask for less, or for another queue: --walltime --memory --cores --nodes --queue",
         )
+    return record.as_of if since is None else since
 
 
 def progress(record: Record) -> str:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Callable
 
-from hpclaunch.errors import NoSuchSession, SchedulerError
+from hpclaunch.errors import NoSuchSession
 from hpclaunch.schedulers.base import JobState
-from hpclaunch.script import remote_command
 from hpclaunch.sessions import access
 from hpclaunch.sessions.record import Book, Record
 from hpclaunch.sessions.start import Keeper, Tell
-from hpclaunch.shell import Completed
 
 __all__ = ["stop"]
 
@@ -19,26 +19,37 @@ _LAST_BREATH = 40.0  # seconds for a cancelled job to be gone; SLURM's KillWait 
 _DOWN = (JobState.LOST, JobState.ENDING)
 
 
-def stop(keeper: Keeper, book: Book, record: Record, tell: Tell) -> None:
-    """End a session for good. Idempotent; needs a live connection where a job may exist.
+def stop(reach: Callable[[], Keeper], book: Book, record: Record, tell: Tell) -> None:
+    """End a session for good, and remove what it left on the site. Idempotent.
+
+    Parameters
+    ----------
+    reach : callable
+        A conversation with the keeper; only called where something may be on the site.
 
     Raises
     ------
     HpclaunchError
         If the site could not be reached or refused; the session stays on record then.
     """
-    if record.is_over:
-        return
-    if record.submitting is None:
+    if record.submitting is None and not record.is_over:
         book.remove(record.name, record.nonce)
         return
+    if record.is_over:
+        if record.session_dir:
+            _tidy(reach(), book, record)
+        return
+    keeper = reach()
     record = book.update(record.name, record.nonce, stopping=True)
     keeper.release(record.name)
     if record.job_id is None:
-        record = _settle(keeper, book, record, tell)
+        tell("waiting for the scheduler's answer to the submit")
+        job_id = access.settle(keeper, record, limit=_SETTLE)
+        if job_id is not None:
+            record = book.update(record.name, record.nonce, job_id=job_id)
     tell(f"cancelling {f'job {record.job_id}' if record.job_id else 'what was submitted'}")
     access.cancel_everything(keeper, record)
-    _see_it_gone(keeper, record)
+    _see_it_gone(keeper, record, tell)
     access.cancel_everything(keeper, record)  # workers that were submitted meanwhile
     access.clean(keeper, record, everything=True)
     try:
@@ -46,36 +57,26 @@ def stop(keeper: Keeper, book: Book, record: Record, tell: Tell) -> None:
             record.name,
             record.nonce,
             outcome={"state": "ended", "error": None},
+            session_dir="",
             tunnel=False,
             as_of=time.time(),
         )
     except NoSuchSession:  # another command was faster
         return
-    book.forget_secrets(record.name)
+    book.forget_secrets(record.name, record.nonce)
 
 
-def _settle(keeper: Keeper, book: Book, record: Record, tell: Tell) -> Record:
-    """Learn the id of a job whose submit was interrupted, or make sure that it can never come."""
-    tell("waiting for the scheduler's answer to the submit")
-    folder = record.session_dir.rpartition("/")[2]
-    said = keeper.run(
-        remote_command("settle.sh", record.base, folder, str(_SETTLE)), timeout=_SETTLE + 30.0
-    )
-    verdict, _, words = said.stdout.partition("\n")
-    if verdict != "submitted":
-        return record  # never, or still open: then it is looked for by its name
-    code, _, words = words.partition("\n")
-    scheduler = access.scheduler_of(record)
-    try:
-        job_id = scheduler.parse_submit(
-            Completed.of(scheduler.submit_command(), int(code) if code.isdigit() else 1, words)
-        )
-    except SchedulerError:
-        return record  # refused, or accepted without a word: it is looked for by its name
-    return book.update(record.name, record.nonce, job_id=job_id)
+def _tidy(keeper: Keeper, book: Book, record: Record) -> None:
+    """Remove what a session that is over has left: its log, and what nobody could remove then."""
+    outcome = dict(record.outcome or {})
+    if outcome.pop("untidy", None):
+        access.cancel_everything(keeper, record)
+    access.clean(keeper, record, everything=True)
+    with contextlib.suppress(NoSuchSession):
+        book.update(record.name, record.nonce, outcome=outcome, session_dir="")
 
 
-def _see_it_gone(keeper: Keeper, record: Record) -> None:
+def _see_it_gone(keeper: Keeper, record: Record, tell: Tell) -> None:
     """Wait until the scheduler says that the job's processes are going."""
     if record.job_id is None:
         return
@@ -85,3 +86,4 @@ def _see_it_gone(keeper: Keeper, record: Record) -> None:
         if state.is_final or (state in _DOWN and record.scheduler != "local"):
             return
         time.sleep(0.2)
+    tell(f"job {record.job_id} is cancelled, but not gone after {_LAST_BREATH:.0f} s")

@@ -52,11 +52,11 @@ def withdraw(
         else:
             if isinstance(error, SessionFailed) and error.log is None:
                 error.log = access.log_tail(keeper, record) or None
-            stop(keeper, book, record, (lambda _: None) if failed else tell)
+            stop(lambda: keeper, book, record, (lambda _: None) if failed else tell)
     if not isinstance(error, HpclaunchError):
         with contextlib.suppress(NoSuchSession):
             book.remove(record.name, record.nonce)
         return
     outcome = {"state": "failed", "error": error.to_dict()}
     book.update(record.name, record.nonce, outcome=outcome, tunnel=False, as_of=time.time())
-    book.forget_secrets(record.name)
+    book.forget_secrets(record.name, record.nonce)

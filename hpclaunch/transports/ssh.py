@@ -75,11 +75,13 @@ class ParamikoSSH:
 
         Forwarders stay: they carry new callers over whatever connection there is.
         """
-        if self._answers(_MOMENT):
+        old, pulse = self._link, self._pulse
+        since = 0 if pulse is None else pulse.heard
+        if pulse is not None and pulse.answers(_MOMENT):
             return
-        old, link = self._link, open_link(replace(self._target, connect_timeout=patience), None)
+        link = open_link(replace(self._target, connect_timeout=patience), None)
         with self._guard:
-            if self._link is old and not self._answers(2 * _MOMENT):
+            if self._link is old and not (pulse and pulse.answers(2 * _MOMENT, since)):
                 self._drop(link)
                 return
         link.close()  # the old one was faster, or a person was: what runs through it need not break

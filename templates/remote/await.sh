@@ -12,8 +12,21 @@ end=$(($(date +%s) + limit))
 while :; do
     found=
     for directory; do
-        # Listing first makes NFS ask the server again.
-        names=$(ls "$directory" 2>/dev/null) || names=gone
+        # Listing first makes NFS ask the server again. A directory that cannot be read now says
+        # nothing; it is gone if the one above can be read and does not hold it.
+        names=$(ls "$directory" 2>/dev/null) || {
+            names=
+            if others=$(ls "${directory%/*}" 2>/dev/null); then
+                case "
+$others
+" in
+                *"
+${directory##*/}
+"*) ;;
+                *) names=gone ;;
+                esac
+            fi
+        }
         for name in rendezvous.json failure.json exit.json gone; do
             case "
 $names

@@ -15,9 +15,16 @@ case $name in
     ;;
 esac
 
+# A directory or a link that somebody else made could be turned elsewhere behind our back.
+mine() {
+    [ -n "$(find "$1" -prune -user "$(id -u)")" ] && return
+    echo "$1: not yours, but somebody else's" >&2
+    return 1
+}
+
 make() {
-    mkdir -p "$base" && chmod 700 "$base" && mkdir -p "$base/sessions" &&
-        cd "$base/sessions" && mkdir "./$name"
+    mkdir -p "$base" && mine "$base" && chmod 700 "$base" && mkdir -p "$base/sessions" &&
+        mine "$base/sessions" && cd "$base/sessions" && mkdir "./$name"
 }
 
 # The log is made here, so that it is private whatever the scheduler opens it with.

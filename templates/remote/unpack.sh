@@ -10,9 +10,18 @@ case $key in
     exit 2
     ;;
 esac
+# A directory or a link that somebody else made could be turned elsewhere behind our back.
+mine() {
+    [ -n "$(find "$1" -prune -user "$(id -u)")" ] && return
+    echo "$1: not yours, but somebody else's" >&2
+    return 1
+}
+
 mkdir -p "$1"
+mine "$1"
 chmod 700 "$1"
 mkdir -p "$lib"
+mine "$lib"
 new=$(mktemp -d "$lib/.new-XXXXXX")
 trap 'rm -rf "$new"' EXIT
 trap 'exit 1' HUP INT TERM

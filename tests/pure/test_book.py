@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from hpclaunch import paths
-from hpclaunch.errors import NoSuchSession, SessionExists
+from hpclaunch.errors import NoSuchSession, SessionError, SessionExists
 from hpclaunch.node.layout import Layout
 from hpclaunch.sessions.record import Book
 from tests.pure.records import record
@@ -160,9 +161,9 @@ def test_a_session_is_taken_off_the_record(book):
 def test_the_secrets_of_a_session_that_is_over_are_removed(book):
     put(book)
     (book.directory("big-1") / "open.html").touch()
-    book.forget_secrets("big-1")
+    book.forget_secrets("big-1", NONCE)
     assert [path.name for path in book.directory("big-1").iterdir()] == ["record.json"]
-    book.forget_secrets("big-1")
+    book.forget_secrets("big-1", NONCE)
 
 
 # Several programs at once
@@ -244,3 +245,36 @@ def test_a_reader_is_not_disturbed_by_sessions_that_come_and_go(book):
 def run_by_name(gate: Any, what: str, folder: Path, seconds: float) -> Any:
     work = read_all_the_time if what == "read" else create_and_remove
     return work(gate, folder, seconds)
+
+
+def test_a_record_that_cannot_be_read_is_named_and_hides_no_other(book):
+    put(book)
+    put(book, "big-2")
+    (book.directory("big-2") / "record.json").write_text("{")
+    assert [one.name for one in book] == ["big-1"]
+    assert book.free_name("big") == "big-3"
+    (error,) = book.unreadable()
+    assert "record of session 'big-2' cannot be read" in str(error)
+    with pytest.raises(SessionError, match="big-2") as caught:
+        book.read("big-2")
+    assert "record.json" in str(caught.value.hint)
+
+
+def test_secrets_of_a_later_session_of_the_name_are_kept(book):
+    put(book)
+    book.forget_secrets("big-1", "0" * 8)
+    assert book.token("big-1") == "token of big-1"
+
+
+def test_timings_of_several_programs_stand_side_by_side(book):
+    put(book)
+    book.update("big-1", NONCE, timings={"connect": 1.0, "submit": 2.0})
+    changed = book.update("big-1", NONCE, timings={"submit": 3.0, "server": 4.0})
+    assert changed.timings == {"connect": 1.0, "submit": 3.0, "server": 4.0}
+
+
+def test_a_record_that_another_program_holds_for_long_is_an_error(book, monkeypatch):
+    put(book)
+    monkeypatch.setattr("hpclaunch.sessions.record._PATIENCE", 0.1)
+    with FileLock(book.folder / ".big-1.lock"), pytest.raises(SessionError, match="has held"):
+        book.update("big-1", NONCE, port=1)

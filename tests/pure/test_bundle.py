@@ -24,8 +24,8 @@ PACKAGE = Path(hpclaunch.__file__).parent
 
 @pytest.fixture
 def packed() -> tuple[str, tarfile.TarFile]:
-    key, archive = module.bundle()
-    return key, tarfile.open(fileobj=io.BytesIO(gzip.decompress(archive)))
+    bundle = module.bundle()
+    return bundle.key, tarfile.open(fileobj=io.BytesIO(gzip.decompress(bundle.archive)))
 
 
 def test_the_bundle_holds_the_whole_package_and_its_entry_points(packed):
@@ -60,8 +60,8 @@ def test_the_commands_entry_point_is_left_out(packed):
 
 
 def test_the_same_content_has_the_same_key_and_bytes():
-    code = "from hpclaunch.bundle import bundle; import hashlib; k, a = bundle(); "
-    code += "print(k, hashlib.sha256(a).hexdigest())"
+    code = "from hpclaunch.bundle import bundle; import hashlib; b = bundle(); "
+    code += "print(b.key, hashlib.sha256(b.archive).hexdigest())"
     said = {
         subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True,
@@ -78,17 +78,17 @@ def test_another_content_has_another_key(monkeypatch, tmp_path):
     for text in ("x = 1\n", "x = 2\n"):
         (tmp_path / "a.py").write_text(text)
         monkeypatch.setattr(module, "__file__", str(tmp_path / "bundle.py"))
-        keys.add(module.bundle.__wrapped__()[0])
+        keys.add(module.bundle.__wrapped__().key)
     assert len(keys) == 2
 
 
 def test_the_bundle_travels_quickly():
     """It goes over a home's upload line, once per version."""
-    assert len(module.bundle()[1]) < 400_000
+    assert len(module.bundle().archive) < 400_000
 
 
 def test_the_agent_needs_nothing_but_the_bundle_and_the_standard_library(tmp_path):
-    with tarfile.open(fileobj=io.BytesIO(gzip.decompress(module.bundle()[1]))) as tar:
+    with tarfile.open(fileobj=io.BytesIO(gzip.decompress(module.bundle().archive))) as tar:
         tar.extractall(tmp_path)  # our own; Python 3.11.2 has no filter yet
     code = """import sys; sys.path.insert(0, sys.argv[1])
 import hpclaunch.node.agent, hpclaunch.node.localjob

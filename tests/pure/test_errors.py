@@ -80,4 +80,11 @@ def test_the_report_begins_with_error_and_ends_with_hint():
 @pytest.mark.parametrize("empty", [None, "", "  \n "])
 def test_what_was_not_said_is_not_told(empty):
     error = SubmitError("refused", said=empty, log=empty, command=[])
-    assert error.lines() == ["error: refused"]
+    assert error.lines() == ["error: refused", f"hint: {SubmitError.usual_hint}"]
+
+
+def test_every_error_says_what_to_do_next():
+    kinds = [HpclaunchError]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+        assert kind("it failed").lines()[-1].startswith("hint: "), kind

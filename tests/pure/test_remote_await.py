@@ -96,6 +96,14 @@ def test_a_directory_that_is_gone_is_told(shell, tmp_path):
     assert news(shell, records)[0] == ["+gone", ""]
 
 
+def test_a_filesystem_that_gives_no_answer_says_nothing(shell, tmp_path):
+    """Then the directory above cannot be read either: the session is not gone."""
+    (tmp_path / "sessions").mkdir()
+    records = sessions(tmp_path / "sessions")
+    (tmp_path / "sessions").rename(tmp_path / "elsewhere")
+    assert news(shell, records, limit=0)[0] == ["", ""]
+
+
 @pytest.mark.parametrize("text", ["", "{", "[1]", "7", "null", '{"a": 1}}', "\x00"])
 def test_what_is_no_json_object_is_left_out(shell, tmp_path, text):
     records = sessions(tmp_path)

@@ -168,15 +168,22 @@ LOG = b"one\ntwo\nthree\xff\nno newline"
         ("from", 9999, b""),
     ],
 )
-def test_tail_prints_the_end_of_a_log(shell, tmp_path, how, number, end):
+def test_tail_prints_the_end_of_a_log_behind_its_size(shell, tmp_path, how, number, end):
     (tmp_path / "-n $(touch pwned)").write_bytes(LOG)
     said = run(shell, "tail.sh", tmp_path / "-n $(touch pwned)", how, str(number))
-    assert (said.returncode, said.stdout, said.stderr) == (0, end, b"")
+    size = b"%d\n" % len(LOG)
+    assert (said.returncode, said.stdout, said.stderr) == (0, size + end, b"")
 
 
 def test_a_log_that_is_not_there_is_empty(shell, tmp_path):
     said = run(shell, "tail.sh", tmp_path / "no.log", "lines", "5")
-    assert (said.returncode, said.stdout, said.stderr) == (0, b"", b"")
+    assert (said.returncode, said.stdout, said.stderr) == (0, b"0\n", b"")
+
+
+def test_a_log_whose_directory_is_gone_is_none(shell, tmp_path):
+    said = run(shell, "tail.sh", tmp_path / "gone" / "job.log", "lines", "5")
+    assert (said.returncode, said.stdout) == (1, b"")
+    assert said.stderr.endswith(b"gone: No such directory\n")
 
 
 @given(words=st.lists(arguments, max_size=3))

@@ -23,8 +23,8 @@ ARCHIVE = gzip.compress(
 
 
 def test_the_modules_can_be_imported_and_their_entry_points_found(shell, tmp_path):
-    key, archive = bundle()
-    said = run(shell, "unpack.sh", tmp_path, key, stdin=archive)
+    key = bundle().key
+    said = run(shell, "unpack.sh", tmp_path, key, stdin=bundle().archive)
     assert (said.returncode, said.stdout, said.stderr) == (0, b"", b"")
     lib = tmp_path / "lib" / key
     code = (

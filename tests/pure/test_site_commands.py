@@ -125,9 +125,9 @@ def test_show_without_a_name_shows_the_default_site(typed):
 def test_show_of_a_faulty_site_prints_nothing_but_the_fault(typed):
     code, out, err = typed("site", "show", "local", "--set", "dask.workrs=1")
     assert (code, out) == (1, "")
-    assert (
-        err == "error: --set dask.workrs=1: [dask] workrs: unknown key; did you mean 'workers'?\n"
-    )
+    what, hint = err.splitlines()
+    assert what == "error: --set dask.workrs=1: [dask] workrs: unknown key; did you mean 'workers'?"
+    assert hint.startswith("hint: `hpclaunch site schema`")
     assert typed("site", "show", "local", "--set", "dask")[0] == 2
 
 

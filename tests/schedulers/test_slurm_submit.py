@@ -139,10 +139,10 @@ def test_submission_works_while_the_accounting_is_down(release):
     assert Slurm().parse_submit(completed(record)) == record.stdout.strip()
 
 
-def test_a_text_that_nobody_knows_gets_no_hint():
+def test_a_text_that_nobody_knows_gets_no_special_hint():
     with pytest.raises(SubmitError) as caught:
         Slurm().parse_submit(answer(stderr="sbatch: error: moon in the wrong phase", exit=1))
-    assert caught.value.hint is None
+    assert caught.value.hint == SubmitError.usual_hint
     assert caught.value.said == "sbatch: error: moon in the wrong phase"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,8 @@ _QUESTION = re.compile(
     r"|\(yes/no[^\r\n]*\? |Once more: )$"
 )
 _BLINK = 0.3  # seconds without news after which a person begins to type
+_PATIENCE = 20.0  # seconds for all the parts of a question
+Answer = tuple[str | tuple[str, ...], str]
 _REDIRECT = 'out=$1; shift; exec "$@" >"$out"'
 
 
@@ -62,10 +65,12 @@ class Person:
     def types(
         self,
         *arguments: str,
-        answers: Sequence[tuple[str, str]] = (),
+        answers: Sequence[Answer] = (),
         timeout: float = 300,
     ) -> Heard:
         """Run a command; give `answers`, pairs of a part of the question and the reply, in turn.
+
+        Where several parts are named the person reads on until all of them stand there.
 
         Raises
         ------
@@ -90,22 +95,32 @@ class Person:
                 child.close(force=True)
 
 
-def _answer(child: Any, answers: list[tuple[str, str]]) -> str:
+def _answer(child: Any, answers: list[Answer]) -> str:
     screen = ""
     while child.expect([_QUESTION, pexpect.EOF]) == 0:
-        question = child.after
-        screen += child.before + question
-        # What follows at once belongs to the question, as a person sees it.
-        while child.expect([r".+", pexpect.TIMEOUT, pexpect.EOF], timeout=_BLINK) == 0:
-            question += child.before + child.after
-            screen += child.before + child.after
-        assert answers, f"asked once more: {question!r}\n{screen}"
-        expected, reply = answers.pop(0)
-        assert expected in question, f"asked {question!r} instead of {expected!r}\n{screen}"
+        screen += child.before
+        wanted, reply = answers.pop(0) if answers else ((), None)
+        parts = (wanted,) if isinstance(wanted, str) else wanted
+        question = _read_on(child, child.after, parts)
+        screen += question
+        assert reply is not None, f"asked once more: {question!r}\n{screen}"
+        for part in parts:
+            assert part in question, f"asked {question!r} instead of {part!r}\n{screen}"
         child.sendline(reply)
     screen += child.before
     assert not answers, f"never asked for {[expected for expected, _ in answers]}\n{screen}"
     return screen
+
+
+def _read_on(child: Any, question: str, parts: tuple[str, ...]) -> str:
+    """What follows at once belongs to the question, as a person sees it."""
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        found = child.expect([r".+", pexpect.TIMEOUT, pexpect.EOF], timeout=_BLINK)
+        if found == 0:
+            question += child.before + child.after
+        elif found == 2 or all(part in question for part in parts) or time.monotonic() > deadline:
+            return question
 
 
 def _status(child: Any) -> int:
