@@ -34,7 +34,8 @@ class Failure:
     on : tuple of str
         Site ``local``, or the container cluster by a transport.
     long : bool
-        Whether only ``make test-long`` does it.
+        Whether it takes more than about 40 s on the cluster, so that only ``make test-long`` does
+        it there; on site ``local`` nothing does.
     on_record : bool
         Whether `why` can say it again: not where another session has the name.
     daemons : bool
@@ -54,10 +55,17 @@ class Failure:
     on_record: bool = True
     daemons: bool = False
 
+    def is_long(self, site: str) -> bool:
+        """Whether only ``make test-long`` does it on one of the sites of `on`."""
+        return self.long and site != "local"
+
 
 @dataclass(frozen=True)
 class Harmless:
-    """An accident that must not end a session; `told` is what the terminal says meanwhile."""
+    """An accident that must not end a session; `told` is what the terminal says meanwhile.
+
+    `long` is as in `Failure`.
+    """
 
     name: str
     title: str
@@ -347,6 +355,7 @@ FAILURES = (
         "nothing of yours is wrong; start again",
         said="NODE_FAIL",
         shown=r"NODE_FAIL\|",
+        long=True,
         daemons=True,
     ),
     Failure(

@@ -10,6 +10,7 @@ __all__ = ["PAGE", "page"]
 
 PAGE = Path(__file__).parents[2] / "docs" / "failures.md"
 
+_LONG = " (only `make test-long`)"
 _HEAD = """\
 # What can go wrong, and what hpclaunch says then
 
@@ -54,13 +55,13 @@ def page() -> str:
 
 
 def _row(one: Failure) -> str:
-    where = ", ".join(one.on) + (" (`make test-long`)" if one.long else "")
+    where = ", ".join(site + _LONG * one.is_long(site) for site in one.on)
     cells = [one.title, one.provoked, one.error, one.said, one.log, one.next, where]
     return _cells(cells)
 
 
 def _harmless(one: Harmless) -> str:
-    return _cells([one.title + (" (`make test-long`)" if one.long else ""), one.provoked, one.told])
+    return _cells([one.title + _LONG * one.long, one.provoked, one.told])
 
 
 def _cells(cells: list[str]) -> str:

@@ -29,7 +29,7 @@ def _parameters(daemons: bool) -> list[object]:
             id=f"{one.name}-{site}",
             marks=[
                 pytest.mark.local if site == "local" else pytest.mark.cluster,
-                *([pytest.mark.long] if one.long and site != "local" else []),
+                *([pytest.mark.long] if one.is_long(site) else []),
             ],
         )
         for one in FAILURES

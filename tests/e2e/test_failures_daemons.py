@@ -14,14 +14,12 @@ from tests.e2e.test_failures import _parameters, fails_as_the_table_says
 from tests.e2e.test_failures import stage as stage  # the fixture
 
 
-@pytest.mark.long  # stops a whole node
 @pytest.mark.parametrize(("failure", "site"), _parameters(daemons=True))
 def test_failure(failure: Failure, site: str, stage: Stage) -> None:
     fails_as_the_table_says(failure, stage)
 
 
 @pytest.mark.cluster
-@pytest.mark.long  # stops daemons of the cluster for a minute each
 @pytest.mark.parametrize("site", ["openssh"])
 @pytest.mark.parametrize(
     "accident",
