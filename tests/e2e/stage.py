@@ -157,6 +157,7 @@ class SlurmsWords:
 
     def __init__(self, name: str) -> None:
         self._seen: list[tuple[float, str]] = []
+        self._looks: list[float] = []
         self._process = subprocess.Popen(
             ["ssh", "-F", str(DOCKER / "run" / "ssh_config"), "hpclaunch-login",
              "bash", "-s", name],
@@ -184,9 +185,19 @@ class SlurmsWords:
                 # The moment behind the answer: what it shows was shown before.
                 now = float(line.removeprefix("now="))
                 self._seen += [(now, row) for row in rows]
+                self._looks.append(now)
                 rows = []
             else:
                 rows.append(line.partition("|")[2].strip())
+
+    def look_after(self, moment: float) -> None:
+        """Wait until a look that began after `moment`, in seconds since the epoch, is noted."""
+        # The first that ended later may have begun earlier.
+        eventually(
+            lambda: sum(look > moment for look in list(self._looks)) >= 2,
+            timeout=60,
+            what="Slurm is looked at",
+        )
 
     def first(self, pattern: str) -> float | None:
         """Seconds since the epoch at which a row that begins with `pattern` was first there."""

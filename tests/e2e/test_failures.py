@@ -67,7 +67,7 @@ def fails_as_the_table_says(failure: Failure, stage: Stage) -> None:
         code = process.wait(150)
         over = time.time()
         if slurm is not None:
-            time.sleep(0.7)  # the watcher may be a look behind
+            slurm.look_after(over)  # the watcher may be a look behind
     told = stage.told()
     assert code == 1, told
     _is_one_error(failure, told)
