@@ -30,6 +30,7 @@ __all__ = [
     "render_session",
     "session_files",
     "tar_of",
+    "warm_up",
 ]
 
 
@@ -139,6 +140,12 @@ def remote_command(name: str, *arguments: str) -> list[str]:
     return ["/bin/sh", "-c", _remote_script(name), name, *arguments]
 
 
+def warm_up() -> None:
+    """Load what rendering needs, while there is time for it."""
+    _template("session.sh.j2")
+
+
+@functools.cache
 def _template(name: str) -> Template:
     import jinja2
 

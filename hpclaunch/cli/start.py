@@ -26,7 +26,7 @@ from hpclaunch.keeper.client import KeeperClient
 from hpclaunch.plan import Plan, Request, make_plan
 from hpclaunch.sessions import access
 from hpclaunch.sessions.record import Book, Record
-from hpclaunch.sessions.start import follow, outcome_error, put_on_record, submit
+from hpclaunch.sessions.start import follow, outcome_error, prepare, put_on_record, submit
 from hpclaunch.sessions.way import Way
 from hpclaunch.sessions.withdraw import withdraw
 from hpclaunch.sites.catalog import LoadedSite, default_site, load
@@ -163,6 +163,7 @@ def _launch(
     progress: Progress,
 ) -> Record:
     progress(f"session {plan.name}: connecting to {keeper.way}")
+    prepare()
     began = time.monotonic()
     keeper.connect(_pausing(progress))
     connected = time.monotonic() - began
@@ -212,8 +213,9 @@ def _withdrawn_unless_ready(book: Book, record: Record, way: Way, progress: Prog
             try:
                 withdraw(reach, book, record, error, tell)
             except HpclaunchError as trouble:
-                tell("\n".join(trouble.lines()))
-                tell(f"hint: `hpclaunch stop {record.name}` cancels what may be left")
+                words = [f"warning: something may be left: {trouble.what}", *trouble.lines()[1:-1]]
+                tell("\n".join(words))
+                tell(f"`hpclaunch stop {record.name}` cancels and removes it")
         raise
 
 

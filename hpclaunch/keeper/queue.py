@@ -7,11 +7,12 @@ a minute. The end of a session that answers is not waited for here: see `pulse`.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
 
-from hpclaunch.errors import CommandTimeout, SchedulerError
+from hpclaunch.errors import CommandTimeout, HpclaunchError, SchedulerError
 from hpclaunch.keeper.link import Link
 from hpclaunch.keeper.register import Batch, Register, Watched
 from hpclaunch.schedulers.base import JobState, JobStatus, Scheduler
@@ -119,8 +120,10 @@ class Queue:
         self._ask_again(watched, changed=False)
 
     def _all_silent(self, batch: Batch) -> None:
-        for watched, record in batch:
-            self._silent(watched, record)
+        """The answer is late; another thread may know more than the question did."""
+        for watched, _ in batch:
+            with contextlib.suppress(HpclaunchError):
+                self._silent(watched, self._register.book.read(watched.name))
 
     def _ask_again(
         self,

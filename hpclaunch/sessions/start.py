@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from hpclaunch.errors import HpclaunchError, SessionFailed, SubmitError
 from hpclaunch.node.layout import Layout
 from hpclaunch.plan import Plan
 from hpclaunch.schedulers.base import Scheduler
-from hpclaunch.script import remote_command, render_session, session_files, tar_of
+from hpclaunch.script import remote_command, render_session, session_files, tar_of, warm_up
 from hpclaunch.sessions import access
 from hpclaunch.sessions.record import Book, Record
 from hpclaunch.sessions.way import Way
@@ -22,7 +23,17 @@ from hpclaunch.sites.catalog import LoadedSite
 from hpclaunch.tls import make_credentials
 from hpclaunch.transports.base import Ask
 
-__all__ = ["Keeper", "Tell", "follow", "outcome_error", "progress", "put_on_record", "submit"]
+__all__ = [
+    "SUBMIT_TIMEOUT",
+    "Keeper",
+    "Tell",
+    "follow",
+    "outcome_error",
+    "prepare",
+    "progress",
+    "put_on_record",
+    "submit",
+]
 
 Tell = Callable[[str], None]
 """Tell the person one line of progress."""
@@ -97,6 +108,16 @@ def put_on_record(
     credentials = make_credentials()
     book.create(record, credentials, secrets.token_urlsafe(32))
     return record, credentials
+
+
+def prepare() -> None:
+    """Begin to load what `submit` needs; a login takes its time, most of it elsewhere."""
+
+    def load() -> None:
+        warm_up()
+        _ = bundle().key
+
+    threading.Thread(target=load, daemon=True).start()
 
 
 def submit(
