@@ -55,7 +55,7 @@ class Forward:
         process = subprocess.Popen(
             [
                 *(self._command, f"alice@127.0.0.1:{(run / 'port').read_text().strip()}"),
-                *("--port", str(port), "--identity", str(run / "id_alice")),
+                *("--port", str(port), "--identity", str(run / "id_ed25519")),
                 *("--shell", f"{self._folder}/bash", "--conda-env", "site"),
                 *("--launch-command", "sbatch -o /dev/null -J forward -c 1 --mem=1431M -t 60"),
             ],

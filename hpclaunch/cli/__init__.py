@@ -19,13 +19,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     from hpclaunch.cli.parser import build_parser
 
     arguments = build_parser().parse_args(argv)
+    import gc
     from importlib import import_module
 
     from hpclaunch.errors import HpclaunchError
 
     module, function = arguments.handler
     try:
+        gc.disable()  # nothing that an import makes is garbage; looking for some takes its time
         handler = getattr(import_module(f"hpclaunch.cli.{module}"), function)
+        gc.enable()
         return int(handler(arguments) or 0)
     except HpclaunchError as error:
         print("\n".join(error.lines()), file=sys.stderr)

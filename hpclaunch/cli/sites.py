@@ -10,7 +10,6 @@ from typing import Any
 from hpclaunch.cli.tell import table, tell
 from hpclaunch.errors import ProfileError
 from hpclaunch.sites.catalog import LoadedSite, default_site, known_sites, load
-from hpclaunch.sites.model import Site
 
 __all__ = ["list_all", "schema", "show"]
 
@@ -50,11 +49,9 @@ def show(arguments: argparse.Namespace) -> int:
 
 def schema(arguments: argparse.Namespace) -> int:
     """The JSON schema of a profile."""
-    document = {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **Site.model_json_schema(mode="validation"),
-    }
-    print(json.dumps(document, indent=2))
+    from hpclaunch.sites.schema import profile_schema
+
+    print(json.dumps(profile_schema(), indent=2))
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -17,8 +18,10 @@ def main() -> None:
         level=logging.INFO, format="%(asctime)s %(name)s %(threadName)s: %(message)s"
     )
     logging.getLogger("paramiko").setLevel(logging.WARNING)
+    gc.disable()  # until all is imported: nothing of that is garbage
     from hpclaunch.keeper.service import Keeper
 
+    gc.enable()
     Keeper(Path(sys.argv[1])).serve()
 
 

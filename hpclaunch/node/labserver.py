@@ -12,6 +12,11 @@ against mistakes and forgotten settings, not against the user.
 
 from __future__ import annotations
 
+# ruff: noqa: E402  (imports behind a statement)
+import gc
+
+gc.disable()  # a fifth of the time that all the imports below take (1.1 s instead of 1.4 s)
+
 import os
 import sys
 import warnings
@@ -68,6 +73,8 @@ def _server_class(settings: dict[str, dict[str, Any]], pages: dict[str, str]) ->
 
         def load_server_extensions(self) -> None:
             super().load_server_extensions()
+            gc.freeze()  # all of it stays for as long as we live
+            gc.enable()
             add_pulse(self.web_app, self.base_url, self.port)
             if pages:
                 from hpclaunch.node.labpages import add_pages
