@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import time
+from typing import Any
 
 import pytest
 import websocket
@@ -18,6 +19,15 @@ from tests.support.launch import Laptop, eventually, kernel, processes_with
 pytestmark = pytest.mark.cluster
 
 LIMIT, CELL = 6, 20  # seconds
+CODE = """
+import os, time
+patience = time.time() + 60
+while not os.path.exists("{name}.asleep") and time.time() < patience:
+    time.sleep(0.1)
+began = time.time()
+time.sleep({seconds})
+open("{name}", "w").write(f"{{began}} {{time.time()}}")
+"""
 
 
 def test_a_cell_outlives_a_sleeping_laptop_and_then_the_session_ends_with_its_workers(
@@ -35,19 +45,18 @@ def test_a_cell_outlives_a_sleeping_laptop_and_then_the_session_ends_with_its_wo
     assert started.returncode == 0, started.stderr
     assert f"unused for 00:00:0{LIMIT} it ends by itself" in started.stderr
     document = json.loads(started.stdout)
-    begin_a_cell(document, f"import time; time.sleep({CELL}); open('{name}', 'w').write('done')")
+    begin_a_cell(document, CODE.format(name=name, seconds=CELL))
     numbers = processes_with(str(laptop.home))
     assert numbers, "the keeper at least"
     for number in numbers:
         os.kill(number, signal.SIGSTOP)
-    began = time.monotonic()
     try:
-        while time.monotonic() - began < CELL - 3:
-            assert states(cluster, document), "the session must live until the cell has ended"
-            time.sleep(1.0)
-        eventually(lambda: not states(cluster, document), timeout=LIMIT + 25, what="it has ended")
-        assert time.monotonic() - began > CELL, "not before the cell"
-        assert cluster.ssh(f"cat {name}; rm {name}") == "done"
+        cluster.ssh(f"touch {name}.asleep")  # only now the cell's seconds begin
+        ended_at = await_end(cluster, document, CELL + LIMIT + 25)
+        cell = cluster.ssh(f"cat {name} && rm {name} {name}.asleep").split()
+        cell_began, cell_ended = map(float, cell)
+        assert cell_ended - cell_began >= CELL
+        assert ended_at > cell_ended + LIMIT, "not before the cell and the limit"
         eventually(lambda: not jobs(cluster, name), timeout=20, what="its workers are gone as well")
         left = cluster.ssh(f"find .hpclaunch/sessions/{name}-* -type f -printf '%P '")
         assert "token" not in left and ".key" not in left, "nothing secret is left"
@@ -98,12 +107,22 @@ def begin_a_cell(document: dict[str, object], code: str) -> None:
     eventually(lambda: api.request("GET", f"/api/kernels/{identity}")["connections"] == 0)
 
 
-def states(cluster: Cluster, document: dict[str, object]) -> list[str]:
-    """What the queue says of the session's own job."""
-    job = document["job"]
-    assert isinstance(job, dict)
-    said = cluster.ssh(f"squeue -h -j {job['id']} -o %T 2>/dev/null", check=False).split()
-    return [word for word in said if word != "COMPLETING"]
+def await_end(cluster: Cluster, document: dict[str, Any], patience: float) -> float:
+    """Wait for the end of the session's own job; returns when it was, at the latest.
+
+    Slurm must name the job all the time: it forgets one only a minute after its end. It tells
+    whole seconds, rounded down.
+    """
+    asked = f"env SLURM_TIME_FORMAT=%s squeue -h --states=all -j {document['job']['id']} -o '%T %e'"
+    deadline = time.monotonic() + patience
+    while True:
+        said = cluster.ssh(f"{asked} 2>&1 || :").strip()
+        word, _, end = said.partition(" ")
+        assert word.isupper() and end.isdigit(), said
+        if word not in ("RUNNING", "COMPLETING"):
+            return float(end) + 1
+        assert time.monotonic() < deadline, f"not ended within {patience} s: {said}"
+        time.sleep(1.0)
 
 
 def jobs(cluster: Cluster, name: str) -> list[str]:
