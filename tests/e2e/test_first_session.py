@@ -8,6 +8,7 @@ import sys
 import pexpect
 import pytest
 
+from hpclaunch.node.layout import Layout
 from tests.support.launch import Laptop, eventually, processes_with
 
 pytestmark = pytest.mark.local
@@ -73,3 +74,9 @@ def test_an_interrupt_while_it_starts_leaves_nothing(laptop: Laptop) -> None:
     child.close()
     assert child.exitstatus == 130
     eventually(lambda: not processes_with(str(laptop.home)), what="no process is left")
+    assert laptop.sessions() == {}, "no record"
+    files = [path for path in laptop.home.rglob("*") if path.is_file() and path.suffix != ".py"]
+    assert not {path.name for path in files} & {"record.json", "ca.pem", *Layout.SECRETS}
+    assert not [path for path in files if b"PRIVATE KEY" in path.read_bytes()]
+    assert not list((laptop.home / "data").glob("sessions/*"))
+    assert not list((laptop.home / "state").glob("sessions/*/"))
