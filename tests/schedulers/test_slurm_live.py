@@ -178,6 +178,10 @@ def test_tasks_of_an_array_have_a_status_each(submit):
     statuses = SLURM.parse_status(said, [*tasks, f"{base}_9"])
     states = [status.state for status in statuses.values()]
     assert states == [JobState.HELD, JobState.LOST, JobState.HELD, JobState.LOST]
+    # The controller reports new jobs every 5 s, one that it has not looked at yet without a reason,
+    # and that stays so. A change is reported at once, with the reason.
+    renamed = remote(["scontrol", "update", f"JobId={base}", f"JobName=live-{uuid.uuid4().hex}"])
+    assert renamed.exit == 0, renamed.said
     wait_until(lambda: history_of(tasks[2]).state is JobState.HELD, seconds=150)
 
 
