@@ -1,7 +1,6 @@
 """Plan -> text: the batch script, and what the agent on the node reads. Pure.
 
-Templates are files in ``templates/``; every value passes the filter ``quote``. The scripts below
-``templates/remote`` are constants: values reach them as arguments, never as text.
+Templates are files in ``templates/``; every value passes the filter ``quote``.
 """
 
 from __future__ import annotations
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "agent_spec",
-    "remote_command",
     "render_session",
     "session_files",
     "tar_of",
@@ -127,17 +125,6 @@ def tar_of(files: Mapping[str, bytes], *, mode: int = 0o600) -> bytes:
             entry.size, entry.mode = len(data), mode
             tar.addfile(entry, io.BytesIO(data))
     return buffer.getvalue()
-
-
-@functools.cache
-def _remote_script(name: str) -> str:
-    """The text of one of the constant scripts below ``templates/remote``."""
-    return (paths.shipped_dir("templates") / "remote" / name).read_text(encoding="utf-8")
-
-
-def remote_command(name: str, *arguments: str) -> list[str]:
-    """Argv that runs a constant script with `arguments`."""
-    return ["/bin/sh", "-c", _remote_script(name), name, *arguments]
 
 
 def warm_up() -> None:

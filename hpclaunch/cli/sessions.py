@@ -15,7 +15,7 @@ from hpclaunch.cli.tell import table, tell
 from hpclaunch.errors import HpclaunchError, KeeperError, UsageError
 from hpclaunch.keeper.client import KeeperClient
 from hpclaunch.node.layout import Layout
-from hpclaunch.script import remote_command
+from hpclaunch.remote import remote_command
 from hpclaunch.sessions import access
 from hpclaunch.sessions.record import Book, Record, as_of_text
 from hpclaunch.sessions.start import progress

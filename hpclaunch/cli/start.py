@@ -49,13 +49,13 @@ def start(arguments: argparse.Namespace) -> int:
         return _dry_run(loaded, request, name, as_json=arguments.json)
     way = Way.of(loaded)
     _interrupt_on_term()
-    plan, record, credentials = _put_on_record(book, loaded, request, way, arguments.name)
+    plan, record = _put_on_record(book, loaded, request, way, arguments.name)
     with contextlib.ExitStack() as stack:
         with Progress() as progress, _withdrawn_unless_ready(book, record, way, progress):
             for warning in plan.warnings:
                 tell(f"warning: {warning}")
             keeper = stack.enter_context(KeeperClient(way))
-            record = _launch(keeper, book, loaded, plan, credentials, progress)
+            record = _launch(keeper, book, loaded, plan, progress)
             record = follow(keeper, book, record, progress, timeout=timeout, since=began)
         return _ready(keeper, book, record, arguments)
 
@@ -142,12 +142,12 @@ def _dry_run(loaded: LoadedSite, request: Request, name: str, *, as_json: bool) 
 
 def _put_on_record(
     book: Book, loaded: LoadedSite, request: Request, way: Way, name: str | None
-) -> tuple[Plan, Record, dict[str, bytes]]:
+) -> tuple[Plan, Record]:
     for _ in range(20):
         free = book.free_name(loaded.site.name) if name is None else name
         plan = make_plan(loaded, request, name=free)
         try:
-            return plan, *put_on_record(book, loaded, plan, way)
+            return plan, put_on_record(book, loaded, plan, way)
         except SessionExists:
             if name is not None:
                 raise
@@ -159,11 +159,10 @@ def _launch(
     book: Book,
     loaded: LoadedSite,
     plan: Plan,
-    credentials: dict[str, bytes],
     progress: Progress,
 ) -> Record:
     progress(f"session {plan.name}: connecting to {keeper.way}")
-    prepare()
+    credentials = prepare()
     began = time.monotonic()
     keeper.connect(_pausing(progress))
     connected = time.monotonic() - began

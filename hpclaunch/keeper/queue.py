@@ -18,7 +18,6 @@ from hpclaunch.keeper.register import Batch, Register, Watched
 from hpclaunch.schedulers.base import JobState, JobStatus, Scheduler
 from hpclaunch.sessions import access
 from hpclaunch.sessions.record import Record
-from hpclaunch.sessions.start import SUBMIT_TIMEOUT
 
 __all__ = ["Queue"]
 
@@ -27,7 +26,7 @@ _BACK_OFF = 0.1  # of the time since the last change, until the next query
 _STARTING = 4.0  # seconds at most, while a job runs and its server does not answer yet
 _SILENCE = 8.0  # seconds without an answer until the person is told
 _NO_ID = 15.0  # seconds after a submit without answer until the job is looked for by its name
-_NEVER_CAME = SUBMIT_TIMEOUT + 30.0  # seconds until a job that cannot be found never was
+_NEVER_CAME = access.SUBMIT_TIMEOUT + 30.0  # seconds until a job that cannot be found never was
 
 
 class Queue:

@@ -11,18 +11,21 @@ import secrets
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hpclaunch.errors import SchedulerError, SessionError
 from hpclaunch.node.layout import Layout
+from hpclaunch.remote import remote_command
 from hpclaunch.schedulers.base import JobState, JobStatus, Scheduler
-from hpclaunch.script import remote_command
 from hpclaunch.sessions.explain import Evidence
 from hpclaunch.sessions.record import Record
 from hpclaunch.shell import Completed
-from hpclaunch.sites.model import Site
+
+if TYPE_CHECKING:
+    from hpclaunch.sites.model import Site
 
 __all__ = [
+    "SUBMIT_TIMEOUT",
     "Runner",
     "cancel_everything",
     "clean",
@@ -39,6 +42,8 @@ __all__ = [
     "status_on_record",
 ]
 
+SUBMIT_TIMEOUT = 150.0
+"""Seconds for a submit; a busy slurmctld makes sbatch wait more than a minute."""
 _SCHEDULER_TIMEOUT = 60.0  # seconds; a busy slurmctld answers late, a dead one never
 _WORDS = (Layout.RENDEZVOUS, Layout.FAILURE, Layout.ENDING, Layout.EXIT)
 
@@ -63,6 +68,8 @@ def scheduler_for(site: Site, base: str) -> Scheduler:
 
 def scheduler_of(record: Record) -> Scheduler:
     """The scheduler of a session on record."""
+    from hpclaunch.sites.model import Site  # a keeper starts without it
+
     return scheduler_for(Site.model_validate(record.profile), record.base)
 
 

@@ -21,7 +21,6 @@ from filelock import FileLock, Timeout
 
 from hpclaunch import paths
 from hpclaunch.errors import NoSuchSession, SessionError, SessionExists
-from hpclaunch.node.layout import Layout
 
 __all__ = ["Book", "Record", "State", "as_of_text"]
 
@@ -209,8 +208,8 @@ class Book:
     def _names(self) -> list[str]:
         return sorted(file.parent.name for file in self.folder.glob("*/record.json"))
 
-    def create(self, record: Record, credentials: dict[str, bytes], token: str) -> None:
-        """Put a new session on record.
+    def create(self, record: Record) -> None:
+        """Put a new session on record, without secrets yet: see `keep_secrets`.
 
         Raises
         ------
@@ -229,9 +228,20 @@ class Book:
                     )
                 shutil.rmtree(folder)
             paths.private_dir(folder)
-            self._write(record)  # first: no secret without a record that names it
-            paths.write_private(folder / "ca.pem", credentials[Layout.CA])
-            paths.write_private(folder / "token", token.encode())
+            self._write(record)
+
+    def keep_secrets(self, name: str, nonce: str, authority: bytes, token: str) -> None:
+        """Keep what opens the session: its certificate authority (PEM) and Jupyter's token.
+
+        Raises
+        ------
+        NoSuchSession
+            If the record is gone, or another session has taken its name.
+        """
+        with self._lock(name):
+            self._same(name, nonce)
+            paths.write_private(self.directory(name) / "ca.pem", authority)
+            paths.write_private(self.directory(name) / "token", token.encode())
 
     def update(self, name: str, nonce: str, **facts: Any) -> Record:
         """Write new facts into a record and return it; new timings go beside those there are.
@@ -242,9 +252,7 @@ class Book:
             If the record is gone, or another session has taken its name.
         """
         with self._lock(name):
-            record = self.read(name)
-            if record.nonce != nonce:
-                raise NoSuchSession(f"session {name!r} is no longer the same one")
+            record = self._same(name, nonce)
             if "timings" in facts:
                 facts["timings"] = {**record.timings, **facts["timings"]}
             changed = dataclasses.replace(record, **facts)
@@ -280,6 +288,12 @@ class Book:
         return next(
             name for number in range(1, len(taken) + 2) if (name := f"{site}-{number}") not in taken
         )
+
+    def _same(self, name: str, nonce: str) -> Record:
+        record = self.read(name)
+        if record.nonce != nonce:
+            raise NoSuchSession(f"session {name!r} is no longer the same one")
+        return record
 
     def _write(self, record: Record) -> None:
         text = json.dumps(dataclasses.asdict(record), indent=1)

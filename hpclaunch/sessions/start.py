@@ -6,6 +6,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -13,8 +14,9 @@ from hpclaunch.bundle import bundle
 from hpclaunch.errors import HpclaunchError, SessionFailed, SubmitError
 from hpclaunch.node.layout import Layout
 from hpclaunch.plan import Plan
+from hpclaunch.remote import remote_command
 from hpclaunch.schedulers.base import Scheduler
-from hpclaunch.script import remote_command, render_session, session_files, tar_of, warm_up
+from hpclaunch.script import render_session, session_files, tar_of, warm_up
 from hpclaunch.sessions import access
 from hpclaunch.sessions.record import Book, Record
 from hpclaunch.sessions.way import Way
@@ -24,7 +26,6 @@ from hpclaunch.tls import make_credentials
 from hpclaunch.transports.base import Ask
 
 __all__ = [
-    "SUBMIT_TIMEOUT",
     "Keeper",
     "Tell",
     "follow",
@@ -41,8 +42,6 @@ Tell = Callable[[str], None]
 _LOOK = 0.05  # seconds between two looks at the record
 _ALIVE = 2.0  # seconds between two looks at the keeper
 _TUNNEL_PATIENCE = 30.0  # seconds for a server that answers on its node, but not here
-SUBMIT_TIMEOUT = 150.0
-"""Seconds for a submit; a busy slurmctld makes sbatch wait more than a minute."""
 _NOT_TRIED = 75  # exit code of submit.sh where it came to no submit
 _NO_ROOM = (
     "is the file system full, read-only or over its quota? make room there, or choose another "
@@ -76,16 +75,8 @@ class _Ground:
     has_lib: bool
 
 
-def put_on_record(
-    book: Book, loaded: LoadedSite, plan: Plan, way: Way
-) -> tuple[Record, dict[str, bytes]]:
-    """Make the session's secrets and write its record; nothing has touched the site yet.
-
-    Returns
-    -------
-    Record
-    dict of str to bytes
-        The credentials for the site. Private keys are never written on the laptop.
+def put_on_record(book: Book, loaded: LoadedSite, plan: Plan, way: Way) -> Record:
+    """Write the session's record; nothing has touched the site yet.
 
     Raises
     ------
@@ -105,19 +96,32 @@ def put_on_record(
         scheduler=plan.scheduler,
         dask={"mode": plan.dask.mode, "workers": plan.dask.workers} if plan.dask else None,
     )
-    credentials = make_credentials()
-    book.create(record, credentials, secrets.token_urlsafe(32))
-    return record, credentials
+    book.create(record)
+    return record
 
 
-def prepare() -> None:
-    """Begin to load what `submit` needs; a login takes its time, most of it elsewhere."""
+def prepare() -> Future[dict[str, bytes]]:
+    """Begin to make the session's credentials, and to load what `submit` needs besides.
+
+    A login takes its time, most of it elsewhere.
+
+    Returns
+    -------
+    Future of dict of str to bytes
+        See `make_credentials`. Private keys are never written on the laptop.
+    """
+    made: Future[dict[str, bytes]] = Future()
 
     def load() -> None:
+        try:
+            made.set_result(make_credentials())
+        except BaseException as error:
+            made.set_exception(error)
         warm_up()
         _ = bundle().key
 
     threading.Thread(target=load, daemon=True).start()
+    return made
 
 
 def submit(
@@ -125,7 +129,7 @@ def submit(
     book: Book,
     loaded: LoadedSite,
     plan: Plan,
-    credentials: dict[str, bytes],
+    credentials: Future[dict[str, bytes]],
     tell: Tell,
 ) -> Record:
     """Bring the session to the site and submit its job.
@@ -155,7 +159,9 @@ def submit(
     session_dir = f"{ground.base}/sessions/{plan.directory}"
     scheduler = access.scheduler_for(loaded.site, ground.base)
     script = render_session(plan, scheduler, session_dir=session_dir, lib_dir=lib_dir)
-    files = session_files(plan, script, credentials, book.token(plan.name))
+    token, keys = secrets.token_urlsafe(32), credentials.result()
+    book.keep_secrets(plan.name, plan.nonce, keys[Layout.CA], token)
+    files = session_files(plan, script, keys, token)
     book.update(
         plan.name,
         plan.nonce,
@@ -171,7 +177,7 @@ def submit(
     said = keeper.run(
         remote_command("submit.sh", ground.base, plan.directory, *command),
         stdin=tar_of(files),
-        timeout=SUBMIT_TIMEOUT,
+        timeout=access.SUBMIT_TIMEOUT,
     )
     if said.exit == _NOT_TRIED:
         raise SubmitError(

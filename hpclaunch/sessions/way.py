@@ -6,10 +6,12 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hpclaunch.sites.catalog import LoadedSite, resolve_near
 from hpclaunch.transports.target import Target
+
+if TYPE_CHECKING:
+    from hpclaunch.sites.catalog import LoadedSite
 
 __all__ = ["Way"]
 
@@ -31,6 +33,7 @@ class Way:
     @classmethod
     def of(cls, loaded: LoadedSite) -> Way:
         """The way that a profile describes, ``auto`` resolved for this laptop."""
+        from hpclaunch.sites.catalog import resolve_near  # a keeper starts without profiles
         from hpclaunch.transports.factory import resolve_kind
 
         login = loaded.site.login

@@ -10,7 +10,6 @@ import pytest
 
 from hpclaunch.errors import TransportError
 from hpclaunch.keeper.watch import Watch
-from hpclaunch.node.layout import Layout
 from hpclaunch.sessions.record import Book, Record
 from hpclaunch.shell import Completed
 from tests.pure.records import record
@@ -113,7 +112,8 @@ def put(watch: Watch, name: str, job_id: str, **facts: Any) -> Callable[[], Reco
         job={"state": "running"},
         **facts,
     )
-    book.create(one, {Layout.CA: b"ca"}, "token")
+    book.create(one)
+    book.keep_secrets(name, one.nonce, b"ca", "token")
     watch.adopt(name)
     return lambda: book.read(name)
 

@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from hpclaunch.script import remote_command, tar_of
+from hpclaunch.remote import remote_command
+from hpclaunch.script import tar_of
 
 SHELLS = ("dash", "bash")
 """What /bin/sh is on Debian and on Red Hat."""

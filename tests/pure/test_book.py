@@ -15,11 +15,9 @@ from filelock import FileLock
 
 from hpclaunch import paths
 from hpclaunch.errors import NoSuchSession, SessionError, SessionExists
-from hpclaunch.node.layout import Layout
 from hpclaunch.sessions.record import Book
 from tests.pure.records import record
 
-CREDENTIALS = {Layout.CA: b"the authority", Layout.JUPYTER_KEY: b"a private key"}
 OVER = {"state": "ended", "error": None}
 FAILED = {"state": "failed", "error": None}
 NONCE = record().nonce
@@ -31,7 +29,9 @@ def book() -> Book:
 
 
 def put(book: Book, name: str = "big-1", **facts: Any) -> None:
-    book.create(record(name=name, **facts), CREDENTIALS, f"token of {name}")
+    one = record(name=name, **facts)
+    book.create(one)
+    book.keep_secrets(name, one.nonce, b"the authority", f"token of {name}")
 
 
 def modes(folder: Path) -> dict[str, int]:
@@ -61,11 +61,11 @@ def test_records_are_for_the_user_only(book):
     }
 
 
-def test_no_private_key_is_kept_on_the_laptop(book):
-    put(book)
-    for file in book.folder.rglob("*"):
-        if file.is_file():
-            assert b"a private key" not in file.read_bytes()
+def test_secrets_are_kept_for_the_session_on_record_only(book):
+    book.create(record())
+    with pytest.raises(NoSuchSession):
+        book.keep_secrets("big-1", "0" * 8, b"an authority", "a token")
+    assert [file.name for file in book.directory("big-1").iterdir()] == ["record.json"]
 
 
 def test_an_empty_book_is_no_error(book):
@@ -105,7 +105,8 @@ def test_a_live_session_keeps_its_name(book):
 def test_the_name_of_a_session_that_is_over_is_used_again(book, outcome):
     put(book, outcome=outcome)
     (book.directory("big-1") / "open.html").write_text("an old secret")
-    book.create(record(nonce="ffffffff"), CREDENTIALS, "new")
+    book.create(record(nonce="ffffffff"))
+    book.keep_secrets("big-1", "ffffffff", b"new", "new")
     assert book.read("big-1") == record(nonce="ffffffff")
     assert book.token("big-1") == "new"
     assert not (book.directory("big-1") / "open.html").exists()
@@ -204,9 +205,10 @@ def test_updates_from_many_programs_lose_nothing(book):
 def try_to_create(gate: Any, folder: Path, nonce: str) -> bool:
     gate.wait()
     try:
-        Book(folder).create(record(nonce=nonce), CREDENTIALS, nonce)
+        Book(folder).create(record(nonce=nonce))
     except SessionExists:
         return False
+    Book(folder).keep_secrets("big-1", nonce, b"ca", nonce)
     return True
 
 
@@ -231,13 +233,13 @@ def create_and_remove(gate: Any, folder: Path, seconds: float) -> list[str]:
     book, end = Book(folder), time.monotonic() + seconds
     gate.wait()
     while time.monotonic() < end:
-        book.create(record(), CREDENTIALS, "t")
+        book.create(record())
         book.remove("big-1", NONCE)
     return []
 
 
 def test_a_reader_is_not_disturbed_by_sessions_that_come_and_go(book):
-    book.create(record(name="stays"), CREDENTIALS, "t")
+    book.create(record(name="stays"))
     seen, _ = at_once(run_by_name, [("read", book.folder, 1.0), ("write", book.folder, 1.0)])
     assert set(seen) <= {"stays", "big-1"} and seen.count("stays") > 10
 

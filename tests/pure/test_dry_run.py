@@ -18,7 +18,6 @@ from hpclaunch import paths
 from hpclaunch.bundle import bundle
 from hpclaunch.cli import main
 from hpclaunch.errors import SessionFailed
-from hpclaunch.node.layout import Layout
 from hpclaunch.plan import make_plan
 from hpclaunch.request import Request
 from hpclaunch.script import render_session
@@ -192,7 +191,7 @@ def stages() -> None:
     book = Book()
     target = Way("openssh", Target(host="login.big.example")).to_dict()
     for name, (_, facts) in STAGES.items():
-        book.create(record(name=name, target=target, **facts), {Layout.CA: b""}, "token")
+        book.create(record(name=name, target=target, **facts))
 
 
 def test_a_listed_session_has_the_keys_of_the_contract_at_every_stage(

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hpclaunch.node.layout import Layout
-from hpclaunch.script import remote_command
+from hpclaunch.remote import remote_command
 from tests.pure.hostile import arguments, names
 from tests.pure.remote import run, submit, tree
 
