@@ -92,7 +92,7 @@ def cluster() -> Cluster:
 
 @pytest.fixture(scope="package")
 def victim(cluster: Cluster) -> Iterator[Victim]:
-    """The session; strangers everywhere watch all processes from before its start.
+    """The session; strangers watch all processes from before its start until it has its worker.
 
     Homes are open here, as on many sites, and the laptop's home too: what closes the session must
     be its own.
@@ -106,30 +106,31 @@ def victim(cluster: Cluster) -> Iterator[Victim]:
         stack.callback(shutil.rmtree, home, ignore_errors=True)
         stack.callback(laptop.run, "stop", NAME)
         watching = {
-            user: stack.enter_context(user.trying("processes", seconds=12))
+            user: stack.enter_context(user.trying("processes"))
             for user in (*MALLORYS, SOMEBODY_ON_LAPTOP)
         }
+        for user, process in watching.items():
+            assert b"listening" in process.stderr.readline(), f"{user} does not watch"
         document = laptop.start(
             str(PROFILE), "--name", NAME, "--workers", "1", "--walltime", "00:30:00"
         )
+        _await_worker(document)
         seen = {str(user): _what_it_saw(user, process) for user, process in watching.items()}
         (record,) = home.glob(f"state/sessions/{NAME}/record.json")
         nonce = json.loads(record.read_text())["nonce"]
         folder = f"/home/alice/.hpclaunch/sessions/{NAME}-{nonce}"
-        one = Victim(cluster, laptop, document, folder, seen)
-        _await_worker(one)
-        yield one
+        yield Victim(cluster, laptop, document, folder, seen)
 
 
 def _what_it_saw(user: User, process: Any) -> dict[str, list[str]]:
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=120)  # closes its stdin: that is the end of watching
     assert process.returncode == 0, f"{user} could not watch: {err.decode()}"
     seen: dict[str, list[str]] = json.loads(out)
     return seen
 
 
-def _await_worker(one: Victim) -> None:
-    with kernel(one.document, timeout=200) as running:
+def _await_worker(document: dict[str, Any]) -> None:
+    with kernel(document, timeout=200) as running:
         said = running.run(
             "from distributed import Client\n"
             "with Client() as client: client.wait_for_workers(1, timeout=180)"

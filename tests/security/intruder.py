@@ -1,7 +1,7 @@
 """What another user of the machine tries; runs as that user, on whatever Python is there.
 
-``python -I -`` reads this and then ``main('{"try": NAME, ...arguments}')``, and prints what came of
-it as JSON.
+Python reads this and then ``main('{"try": NAME, ...arguments}')`` on stdin, and prints what came of
+it as JSON. Attacks that go on say ``listening`` on stderr, and end when stdin is closed.
 Standard library only, but for the attacks on Dask and on kernels, which use their libraries.
 """
 # ruff: noqa: PTH101, PTH104, PTH116, PTH118, PTH123, PTH208, PTH211, UP041, B905
@@ -13,10 +13,10 @@ import asyncio
 import http.client
 import json
 import os
+import select
 import socket
 import ssl
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
@@ -41,11 +41,16 @@ def files(paths: list[str]) -> list[list[str]]:
     return won
 
 
-def processes(seconds: float) -> dict[str, list[str]]:
-    """Argvs of other users' processes, and what else of them could be read, for some seconds."""
+def _told_to_stop(patience: float) -> bool:
+    """Whether stdin is closed now, or within so many seconds."""
+    return bool(select.select([0], [], [], patience)[0])
+
+
+def processes() -> dict[str, list[str]]:
+    """Argvs of other users' processes, and what else of them could be read, until told to stop."""
     argvs: set[str] = set()
     read: set[str] = set()
-    end = time.monotonic() + seconds
+    print("listening", file=sys.stderr, flush=True)
     while True:
         for pid in filter(str.isdigit, os.listdir("/proc")):
             with suppress(OSError):
@@ -60,9 +65,8 @@ def processes(seconds: float) -> dict[str, list[str]]:
                     with suppress(OSError):
                         os.close(os.open("/proc/" + pid + "/" + secret, os.O_RDONLY))
                         read.add(secret + " of " + argv)
-        if time.monotonic() >= end:
+        if _told_to_stop(0.05):  # two cores are all there are
             return {"argvs": sorted(argvs), "read": sorted(read)}
-        time.sleep(0.05)  # two cores are all there are
 
 
 def web(requests: list[dict]) -> list:
@@ -142,8 +146,11 @@ def dask(addresses: list[str], pair: list[str] | None = None) -> dict[str, str]:
     return asyncio.run(all_of_them())
 
 
-def kernels(ports: list[int], seconds: float) -> dict[str, list[str]]:
-    """What can be overheard on kernels' ports by who subscribes to everything."""
+def kernels(ports: list[int]) -> dict[str, list[str]]:
+    """What can be overheard on kernels' ports by who subscribes to everything.
+
+    Whatever is heard is said on stderr too, at once: ``PORT MESSAGE``.
+    """
     import zmq
 
     context = zmq.Context()
@@ -156,12 +163,14 @@ def kernels(ports: list[int], seconds: float) -> dict[str, list[str]]:
         ear.setsockopt(zmq.LINGER, 0)
         ear.connect(f"tcp://127.0.0.1:{port}")
         poller.register(ear, zmq.POLLIN)
-        ears[ear] = heard.setdefault(str(port), [])
+        heard[str(port)] = []
+        ears[ear] = str(port)
     print("listening", file=sys.stderr, flush=True)
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
+    while not _told_to_stop(0):
         for ear, _ in poller.poll(200):
-            ears[ear].append(repr(ear.recv_multipart()))
+            message = repr(ear.recv_multipart())
+            heard[ears[ear]].append(message)
+            print(ears[ear], message, file=sys.stderr, flush=True)
     return heard
 
 

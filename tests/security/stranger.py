@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,8 @@ INTRUDER = Path(__file__).with_name("intruder.py").read_bytes()
 NOBODY = 65534
 SITE_PYTHON = "/opt/site-env/bin/python"  # the environment of the site is everybody's
 PLAIN_PYTHON = "/usr/bin/python3"
+# In no argv, where watchers would find the words that they look for.
+_READING = ("-I", "-c", "import sys; exec(sys.stdin.buffer.read(int(sys.argv[1])))")
 
 
 @dataclass(frozen=True)
@@ -37,21 +38,23 @@ class User:
         assert process.returncode == 0, f"{self} could not even try {attack}: {err.decode()}"
         return json.loads(out)
 
-    @contextmanager
+    @contextlib.contextmanager
     def trying(self, attack: str, **arguments: Any) -> Iterator[subprocess.Popen[bytes]]:
-        """The process of an attack that goes on meanwhile."""
-        with tempfile.TemporaryFile() as script:
-            plan = json.dumps({"try": attack, **arguments})
-            script.write(INTRUDER + f"\nmain({plan!r})\n".encode())
-            script.seek(0)
-            process = subprocess.Popen(
-                self._argv(attack),
-                stdin=script,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                **self._options(),
-            )
+        """The process of an attack that goes on meanwhile, some until their stdin is closed."""
+        plan = json.dumps({"try": attack, **arguments})
+        script = INTRUDER + f"\nmain({plan!r})\n".encode()
+        process = subprocess.Popen(
+            self._argv(attack, len(script)),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            **self._options(),
+        )
         try:
+            assert process.stdin is not None
+            with contextlib.suppress(BrokenPipeError):  # its stderr says why it did not listen
+                process.stdin.write(script)
+                process.stdin.flush()
             yield process
         finally:
             process.kill()
@@ -64,14 +67,14 @@ class User:
                     *argv)  # fmt: skip
         return subprocess.run(argv, capture_output=True, timeout=60, **self._options())
 
-    def _argv(self, attack: str) -> list[str]:
+    def _argv(self, attack: str, size: int) -> list[str]:
         if self.machine == "laptop":
             # The checkout may lie where only its owner can go.
             python = shutil.which("python3", path="/usr/bin:/usr/local/bin") or "python3"
-            return [python, "-I", "-"]
+            return [python, *_READING, str(size)]
         python = SITE_PYTHON if attack in ("dask", "kernels") else PLAIN_PYTHON
         return [str(DOCKER / "cluster"), "exec", self.machine, "runuser", "-u", self.name, "--",
-                python, "-I", "-"]  # fmt: skip
+                python, *_READING, str(size)]  # fmt: skip
 
     def _options(self) -> dict[str, Any]:
         if self.machine != "laptop":

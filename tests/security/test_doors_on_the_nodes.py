@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import re
+import subprocess
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 
 from tests.security.conftest import NODES, Victim
 from tests.security.stranger import MALLORYS, SITE_PYTHON, User
+from tests.support.cluster import DOCKER
 from tests.support.launch import eventually, kernel
 
 pytestmark = pytest.mark.cluster
@@ -206,20 +209,52 @@ def talkative(victim: Victim) -> Iterator[tuple[Any, list[int]]]:
         yield running, sorted(opened)
 
 
+PLAIN = """
+import os, time, zmq
+loud = zmq.Context().socket(zmq.PUB)
+print(os.getpid(), loud.bind_to_random_port("tcp://127.0.0.1"), flush=True)
+for _ in range(3000):
+    loud.send(repr(time.time()).encode())
+    time.sleep(0.1)
+"""
+
+
+@pytest.fixture
+def careless(victim: Victim) -> Iterator[int]:
+    """The port of a program of alice's on the node that tells everybody the time, unlocked."""
+    argv = [str(DOCKER / "cluster"), "exec", victim.node, "runuser", "-u", "alice", "--",
+            SITE_PYTHON, "-c", PLAIN]  # fmt: skip
+    with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        number, port = process.stdout.readline().split()
+        yield int(port)
+        victim.cluster.root(victim.node, "kill", number.decode())
+
+
+def hear(ear: subprocess.Popen[bytes], port: int, after: float) -> None:
+    """Read on until a message of `careless` was overheard that was sent after this moment."""
+    assert ear.stderr is not None
+    for line in ear.stderr:
+        sent = re.match(rb"%d \[b'([\d.]+)'\]" % port, line)
+        if sent and float(sent[1]) > after:
+            return
+    raise AssertionError("mallory hears nothing")
+
+
 def test_kernels_cannot_be_overheard_from_the_same_node(
-    victim: Victim, talkative: tuple[Any, list[int]]
+    victim: Victim, talkative: tuple[Any, list[int]], careless: int
 ) -> None:
     running, ports = talkative
     mallory = User("mallory", victim.node)
-    with mallory.trying("kernels", ports=ports, seconds=6) as ear:
-        assert ear.stderr is not None
-        assert b"listening" in ear.stderr.readline()
-        time.sleep(1)
+    with mallory.trying("kernels", ports=[*ports, careless]) as ear:
+        hear(ear, careless, after=0.0)
         for _ in range(8):
             assert running.run("print('my ' + 'secret')").text == "my secret\n"
             time.sleep(0.2)
+        hear(ear, careless, after=time.time())  # so the ear was open all the time
         out, _ = ear.communicate(timeout=60)
     heard = json.loads(out)
+    assert heard.pop(str(careless)), "what is not locked is heard"
     assert len(heard) == len(ports)
     assert b"my secret" not in out and all(said == [] for said in heard.values()), out
 

@@ -66,8 +66,11 @@ def test_the_directory_and_every_secret_are_private_by_their_own_modes(victim: V
 @pytest.mark.parametrize("watcher", [*MALLORYS, SOMEBODY_ON_LAPTOP], ids=str)
 def test_no_argv_holds_a_secret_from_the_first_moment_on(victim: Victim, watcher: User) -> None:
     seen = victim.seen_at_start[str(watcher)]
-    # await.sh stays for seconds; a submit.sh can come and go between two looks.
-    expected = {"login": "await.sh", "laptop": "hpclaunch.keeper"}.get(watcher.machine, "slurmd")
+    # await.sh stays for seconds; a submit.sh can come and go between two looks. On a node without
+    # the session's job there may be nothing of it to see.
+    expected = {
+        "login": "await.sh", "laptop": "hpclaunch.keeper", victim.node: "hpclaunch.node.agent",
+    }.get(watcher.machine, "slurmd")  # fmt: skip
     assert any(expected in argv for argv in seen["argvs"]), "the watcher watched"
     for name, secret in victim.secrets.items():
         assert not [argv for argv in seen["argvs"] if secret in argv], name
@@ -119,7 +122,8 @@ def test_neither_job_nor_processes_can_be_ended(victim: Victim) -> None:
     pids = victim.processes(node)
     user = User("mallory", node)
     assert user.runs("kill", "-KILL", *map(str, pids)).returncode != 0
-    assert victim.processes(node) == pids
+    # The session may have begun a process meanwhile.
+    assert pids and set(pids) <= set(victim.processes(node))
 
 
 def test_the_log_holds_no_secret(victim: Victim) -> None:
