@@ -26,6 +26,8 @@ while timeout 5 squeue -h --states=all -o '%j|%T|%r' | grep "^hpclaunch-$1-"; da
 done
 """
 
+_BASE = "paths.base="
+
 
 @dataclass
 class Stage:
@@ -37,6 +39,7 @@ class Stage:
     folder: Path
     after: contextlib.ExitStack
     started: list[subprocess.Popen[str]] = field(default_factory=list)
+    bases: set[str] = field(default_factory=lambda: {"~/.hpclaunch"})
 
     @property
     def cluster(self) -> Cluster:
@@ -51,6 +54,8 @@ class Stage:
 
     def start(self, *options: str) -> subprocess.Popen[str]:
         """`hpclaunch start` in the foreground, its stderr in a file."""
+        given = [one.removeprefix(_BASE) for one in options if one.startswith(_BASE)]
+        self.bases |= set(given)
         err = (self.folder / f"err{len(self.started)}").open("w")
         process = self.laptop.spawn(
             "start", self.place.site, "--name", self.name, "--json", "--no-browser",
@@ -123,16 +128,17 @@ class Stage:
 
     def leaves_nothing(self) -> None:
         """No job, no secret, no process; raises where something is left."""
-        self._no_secret_on_the_laptop()
         if self.place.cluster is not None:
             jobs = [job for job in self.cluster.jobs() if f" hpclaunch-{self.name}-" in job]
             assert jobs == []
-            found = self.cluster.files(f"~/.hpclaunch/sessions -path '*/{self.name}-*'")
-            assert not [path for path in found if _is_secret(path, self.name)], found
+            for base in self.bases:
+                found = self.cluster.files(f"{base}/sessions", f"-path '*/{self.name}-*'")
+                assert not [path for path in found if _is_secret(path, self.name)], found
             eventually(
                 lambda: not self.on_node(f"sessions/{self.name}-"), what="no process on a node"
             )
         eventually(lambda: not processes_with(str(self.laptop.home)), what="no process is left")
+        self._no_secret_on_the_laptop()  # now that nobody can write any more
 
     def _no_secret_on_the_laptop(self) -> None:
         folder = self.laptop.home / "state" / "sessions" / self.name

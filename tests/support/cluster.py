@@ -55,9 +55,17 @@ class Cluster:
         live = [line for line in text.splitlines() if "COMPLETING" not in line]
         return [line for line in live if " hpclaunch-" in line]
 
-    def files(self, folder: str = "~/.hpclaunch/sessions") -> list[str]:
-        """What lies below a folder of alice's."""
-        return self.ssh(f"find {folder} 2>/dev/null", check=False).splitlines()
+    def files(self, folder: str = "~/.hpclaunch/sessions", *tests: str) -> list[str]:
+        """What lies below a folder of alice's and passes `find`'s tests; none where it is missing.
+
+        Raises
+        ------
+        AssertionError
+            If that cannot be found out.
+        """
+        # What vanishes meanwhile is no error; whatever else goes wrong is.
+        find = f"find {folder} -ignore_readdir_race {' '.join(tests)}"
+        return self.ssh(f"test ! -e {folder} || {find}").splitlines()
 
 
 def bring_up() -> Cluster:
