@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ import pytest
 
 from hpclaunch.node.idle import peers_of
 from hpclaunch.node.layout import PULSE_PAGE, Layout
+from hpclaunch.node.processes import descendants
 from hpclaunch.node.terminals import read_stat
 from tests.node.live import LOCAL_DASK, Live, agent, make_session
 
@@ -52,7 +54,7 @@ def must_end(live: Live, since: float) -> None:
 
 def must_live(live: Live, seconds: float) -> None:
     """The session is still there after so many seconds."""
-    time.sleep(seconds)
+    time.sleep(max(0.0, seconds))
     assert live.process.poll() is None, live.log
 
 
@@ -69,7 +71,8 @@ def test_without_a_limit_it_lives(abandoned_after: Callable[..., Live]) -> None:
 def test_an_open_page_keeps_it_also_without_a_kernel(abandoned_after: Callable[..., Live]) -> None:
     live = abandoned_after()
     page = live.websocket("/api/events/subscribe")
-    assert len(peers_of(live.port)) == 1
+    assert page.sock is not None
+    assert page.sock.getsockname()[:2] in peers_of(live.port)
     must_live(live, 3 * LIMIT)
     page.close()
     must_end(live, time.monotonic())
@@ -110,11 +113,32 @@ def test_a_program_in_a_terminal_keeps_it(
     assert status == 200, body
     page = live.websocket(f"/terminals/websocket/{json.loads(body)['name']}")
     page.send(json.dumps(["stdin", command.format(3 * LIMIT) + "\r"]))
-    time.sleep(1.0)  # the shell's own start, and the command's
+    began = await_program(live, command.split()[0])
     page.close()
+    must_live(live, began + 3 * LIMIT - 0.5 - time.monotonic())
+    must_end(live, began + 3 * LIMIT - 1.0)
+
+
+def await_program(live: Live, name: str) -> float:
+    """Wait until a program of that name runs below the agent; returns a moment before it began."""
     began = time.monotonic()
-    must_live(live, 3 * LIMIT - 1.5)
-    must_end(live, began + 3 * LIMIT - 1.5)
+    deadline = began + 30
+    while True:
+        asked = time.monotonic()
+        if name in programs_below(live.process.pid):
+            return began
+        assert asked < deadline, live.log
+        began = asked
+        time.sleep(0.05)
+
+
+def programs_below(pid: int) -> set[str]:
+    """Names of the programs that descend from a process."""
+    names = set()
+    for one in descendants(pid):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            names.add(Path(f"/proc/{one}/comm").read_text().strip())
+    return names
 
 
 def test_a_task_of_dask_keeps_it_though_its_kernel_is_idle(
