@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -57,17 +57,16 @@ class KeeperClient:
             raise KeeperError(f"no keeper runs for {way}")
         self._found: Connection | None = found
         self._starting: Future[Connection] | None = None
-        self._shared: Transport | None = None  # what the keeper will hold, while it starts
+        self._shared: Transport | None = None  # what the keeper will hold, until it is there
         self._adopting = threading.Lock()
         self._to_adopt: list[str] | None = None  # what a keeper that is starting is told then
-        self._no_other = threading.Event()
-        if found is None:
-            self._begin_start()
-        elif start:
-            try:
+        if found is not None and start:
+            with contextlib.suppress(KeeperError):  # it is just ending
                 self.status()
-            except KeeperError:  # it was just ending
-                self._begin_start()
+                return
+            self._found = None
+        if self._found is None and way.kind != "openssh":  # see `connect`
+            self._starting = _later(self._start)
 
     def __enter__(self) -> KeeperClient:
         return self
@@ -78,32 +77,35 @@ class KeeperClient:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        with contextlib.suppress(HpclaunchError):
-            self._connection.close()
+        if self._found is not None or self._starting is not None:
+            with contextlib.suppress(HpclaunchError):
+                self._connection.close()
 
     def connect(self, ask: Ask | None) -> None:
         """Make sure that there is a live connection to the site, and that the keeper has it.
 
         The prompting is done here, by the calling command: OpenSSH asks on this terminal itself,
-        paramiko's questions come through the keeper.
+        and its connection is at hand before there is a keeper. paramiko's questions come through
+        the keeper.
 
         Raises
         ------
         TransportError
             As `Transport.connect` does.
         """
-        if self._starting is None and self.status()["connected"]:
+        if self._found is not None and self.status()["connected"]:
             return
-        if self.way.kind == "openssh":  # while a new keeper is still starting
+        if self.way.kind == "openssh":
             from hpclaunch.transports.factory import make_transport
 
             shared = make_transport(self.way.kind, self.way.target, self.folder)
-            if self._starting is not None:
-                self._no_other.wait()  # a keeper that ends takes its connection along
+            if self._found is None:
+                with self._no_other():  # a keeper that ends takes its connection along
+                    pass
             shared.connect(ask)
-            if self._starting is not None:
+            if self._found is None:
                 self._shared, self._to_adopt = shared, []
-                self._starting = _later(self._introduce, self._starting)
+                self._starting = _later(self._introduce)
                 return
         _have_connected(self._connection, self.way, ask)
 
@@ -137,11 +139,13 @@ class KeeperClient:
         The new one gets a connection where that needs nobody to be asked; else its sessions stay
         unreachable until somebody attaches.
         """
-        with contextlib.suppress(TransportError):
-            try:
-                self.status()
-            except KeeperError:
-                self._begin_start()
+        try:
+            self.status()
+        except TransportError:
+            pass  # it is there, and has no connection
+        except KeeperError:
+            self._found = None
+            with contextlib.suppress(TransportError):
                 self.connect(None)
 
     def status(self) -> dict[str, Any]:
@@ -164,18 +168,12 @@ class KeeperClient:
             starting, self._starting = self._starting, None
             self._found = starting.result()
         if self._found is None:
-            raise KeeperError(f"no keeper runs for {self.way}")
+            self._found = self._start()
         return self._found
 
-    def _begin_start(self) -> None:
-        """Start a keeper in the background: a login may go on meanwhile."""
-        self._shared = self._to_adopt = None
-        self._no_other.clear()
-        self._starting = _later(self._start)
-
-    def _introduce(self, starting: Future[Connection]) -> Connection:
-        """Have the new keeper take the connection over that was made while it started."""
-        self._found = connection = starting.result()
+    def _introduce(self) -> Connection:
+        """Have a new keeper take the connection over that we have made."""
+        self._found = connection = self._start()
         _have_connected(connection, self.way, None)
         with self._adopting:
             for name in self._to_adopt or ():
@@ -183,19 +181,31 @@ class KeeperClient:
             self._to_adopt = None
         return connection
 
+    @contextlib.contextmanager
+    def _no_other(self) -> Iterator[None]:
+        """Hold the lock of whoever starts a keeper; an ending one holds it too, to its last.
+
+        Raises
+        ------
+        KeeperError
+            If it is not to be had.
+        """
+        lock = FileLock(self.folder / "lock")
+        try:
+            lock.acquire(timeout=2 * _START_TIMEOUT)
+        except Timeout:
+            raise KeeperError(
+                f"another hpclaunch is still starting or ending the keeper for {self.way}",
+                hint="try again in a moment",
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
     def _start(self) -> Connection:
         """Start the keeper, one only, and wait until it answers."""
-        with contextlib.ExitStack() as stack:
-            try:
-                # Its own keeper holds it too, from the moment it decides to end.
-                stack.enter_context(FileLock(self.folder / "lock", timeout=2 * _START_TIMEOUT))
-            except Timeout:
-                raise KeeperError(
-                    f"another hpclaunch is still starting or ending the keeper for {self.way}",
-                    hint="try again in a moment",
-                ) from None
-            finally:
-                self._no_other.set()
+        with self._no_other():
             if (running := call_keeper(self.folder)) is not None:
                 return running
             paths.write_private(self.folder / "way.json", json.dumps(self.way.to_dict()).encode())

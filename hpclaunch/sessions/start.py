@@ -39,6 +39,7 @@ __all__ = [
 Tell = Callable[[str], None]
 """Tell the person one line of progress."""
 
+_HEAD_START = 0.05  # seconds
 _LOOK = 0.05  # seconds between two looks at the record
 _ALIVE = 2.0  # seconds between two looks at the keeper
 _TUNNEL_PATIENCE = 30.0  # seconds for a server that answers on its node, but not here
@@ -120,7 +121,10 @@ def prepare() -> Future[dict[str, bytes]]:
         warm_up()
         _ = bundle().key
 
-    threading.Thread(target=load, daemon=True).start()
+    # Imports hold the interpreter; the processes of the login must be under way first.
+    later = threading.Timer(_HEAD_START, load)
+    later.daemon = True
+    later.start()
     return made
 
 
