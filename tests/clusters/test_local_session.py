@@ -16,7 +16,7 @@ import pytest
 from hpclaunch.node.layout import Layout
 from hpclaunch.node.processes import descendants
 from tests.clusters.look import ask, bokeh, holder_of, secret_of
-from tests.node.live import LOCAL_DASK, Kernel, Live, agent, make_session
+from tests.node.live import LOCAL_DASK, TIDY, Kernel, Live, agent, make_session
 from tests.node.test_agent import leaks, private
 
 pytestmark = pytest.mark.local
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.local
 def test_rendezvous_tells_of_the_cluster(live: Live) -> None:
     told = live.json(Layout.RENDEZVOUS)["dask"]
     assert re.fullmatch(r"tls://127\.0\.0\.1:\d+", told.pop("scheduler"))
-    assert told == {"mode": "local", "workers": 2, "dashboard": True}
+    assert told == {"mode": "local", "workers": 2, "dashboard": True, "problem": None}
 
 
 def test_client_without_arguments_computes_on_both_workers(kernel: Kernel) -> None:
@@ -154,11 +154,9 @@ def test_end_closes_the_cluster(tmp_path: Path) -> None:
         running.wait_for(Layout.RENDEZVOUS)
         node_dirs = {path.parent for path in Path("/tmp").glob("hpclaunch-*/dashboard")}
         left = descendants(running.process.pid)
-        began = time.monotonic()
-        assert running.end() == 0
-    assert time.monotonic() - began < 8
+        assert running.end(seconds=TIDY) == 0
     assert [pid for pid in left if Path(f"/proc/{pid}").exists()] == []
-    assert running.json(Layout.DASK_STATE)["state"] == "closed"
+    assert running.json(Layout.DASK_STATE)["state"] == "closed", "it was not killed"
     assert any(not path.exists() for path in node_dirs)
     assert not (directory / Layout.DASK_CONFIG).exists()
 

@@ -12,7 +12,8 @@ import pytest
 from hpclaunch.node import address
 from hpclaunch.node.layout import Layout
 from tests.clusters.fake_slurm import Slurm
-from tests.node.live import UMASK, Live, agent, make_session
+from tests.node.live import TIDY, UMASK, Live, agent, make_session
+from tests.support.launch import processes_with
 
 pytestmark = [
     pytest.mark.local,
@@ -76,12 +77,11 @@ def test_session_with_worker_jobs(tmp_path: Path, slurm: Slurm) -> None:
             check_notebook(running, kernel.run)
         check_submission(slurm, running)
         assert sorted(running.json(Layout.DASK_STATE)["jobs"]) == ["1", "2"]
-        began = time.monotonic()
-        assert running.end() == 0
-        assert time.monotonic() - began < 8
+        assert running.end(seconds=TIDY) == 0
     assert slurm.cancelled == {"1", "2"}
     wait(lambda: not slurm.alive, 10)
-    assert running.json(Layout.DASK_STATE)["jobs"] == []
+    state = running.json(Layout.DASK_STATE)
+    assert (state["jobs"], state["state"]) == ([], "closed"), "it was not killed"
 
 
 def check_notebook(running: Live, run: Callable[[str], str]) -> None:
@@ -149,8 +149,8 @@ def test_refused_worker_jobs_are_told_and_the_notebook_lives(tmp_path: Path, slu
 def test_end_during_a_submission_leaves_no_job(tmp_path: Path, slurm: Slurm) -> None:
     slurm.delay(1.5)
     with agent(start(tmp_path), tmp_path / "home", **inside(slurm, tmp_path)) as running:
-        wait(lambda: (running.directory / Layout.DASK_STATE).exists())
-        assert running.json(Layout.DASK_STATE)["jobs"] == []
+        wait(lambda: processes_with(str(slurm.bin / "sbatch")))
+        assert slurm.jobs == {}, "the submission is under way"
         assert running.end() == 0
     assert slurm.cancelled == set(slurm.jobs)
     wait(lambda: not slurm.alive, 10)

@@ -23,7 +23,7 @@ from typing import Any
 
 import pytest
 
-from hpclaunch.sessions.start import SUBMIT_TIMEOUT
+from hpclaunch.sessions.access import SUBMIT_TIMEOUT
 from tests.support.cluster import PROFILE, Cluster
 from tests.support.launch import Laptop, eventually, processes_with
 

@@ -74,7 +74,10 @@ def test_start_json_says_what_the_contract_says(laptop: Laptop, place: Place) ->
     assert document["url"].startswith("http://127.0.0.1:")
     assert document["url"].endswith(f"/lab?token={document['token']}")
     assert set(document["job"]) == {"id", "scheduler", "node"}
-    assert set(document["dask"]) == {"mode", "dashboard", "scheduler", "workers"}
+    assert set(document["dask"]) == {
+        "mode", "dashboard", "scheduler", "workers", "problem",
+    }  # fmt: skip
+    assert document["dask"]["problem"] is None
     assert document["dask"]["scheduler"].startswith("tls://")
     assert set(document["timings"]) == {"connect", "submit", "queue", "server", "tunnel"}
     assert all(seconds >= 0 for seconds in document["timings"].values())

@@ -27,6 +27,8 @@ from hpclaunch.tls import make_credentials, verify_context
 REPOSITORY = Path(__file__).parents[2]
 UMASK = 0o027
 """The user's own, in every session of these tests."""
+TIDY = 25.0
+"""Seconds for an agent to end all that it has begun; schedulers kill after 30."""
 LOCAL_DASK = {"mode": "local", "workers": 2, "cores": 1, "memory": 500_000_000}
 
 

@@ -27,6 +27,8 @@ from hpclaunch.units import Walltime
 pytestmark = [pytest.mark.local, pytest.mark.timeout(90)]
 needs_proc = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
 
+SOON = GRACE - 2
+"""Seconds for what happens at once; only what does not hear takes until `GRACE`."""
 S, H = JobState, "HPCLAUNCH_TEST_MARK"
 
 
@@ -137,7 +139,7 @@ def test_submit_and_cancel_return_at_once(site):
     begun = time.monotonic()
     job_id = site.submit("trap '' TERM; while :; do sleep 1; done")
     site.cancel(job_id)
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < SOON
     assert site.status(job_id).state in (S.RUNNING, S.ENDING)
 
 
@@ -170,8 +172,8 @@ def test_after_a_cancel_no_process_of_the_job_is_left(site, last):
     site.wait_log("up")
     assert len(site.processes()) >= 9
     site.cancel(job_id)
-    assert site.wait_end(job_id, GRACE - 3).state is S.CANCELLED, "also a stopped process hears"
-    wait_until(lambda: site.processes() == [], 2)
+    assert site.wait_end(job_id, SOON).state is S.CANCELLED, "also a stopped process hears"
+    wait_until(lambda: site.processes() == [], SOON)
     assert ("asked" in site.log.read_text()) == ("asked" in last)
 
 
@@ -180,7 +182,7 @@ def test_after_its_end_no_process_of_the_job_is_left(site):
     job_id = site.submit(ESCAPES + "exit 4")
     status = site.wait_end(job_id)
     assert (status.state, status.exit_code) == (S.FAILED, 4)
-    wait_until(lambda: site.processes() == [], 2)
+    wait_until(lambda: site.processes() == [], SOON)
 
 
 @needs_proc
@@ -192,21 +194,21 @@ def test_a_job_that_does_not_hear_is_killed_after_the_grace(site):
     late = site.submit(body, name="late", seconds=1)
     gone = site.submit(body, name="gone", log=str(site.cwd / "gone.log"))
     wait_until(lambda: "up" in (site.cwd / "gone.log").read_text())
-    site.cancel(gone)
     begun = time.monotonic()
+    site.cancel(gone)
     wait_until(lambda: site.status(late).state is S.ENDING)
     statuses = [site.wait_end(late), site.wait_end(gone)]
-    assert GRACE - 2 < time.monotonic() - begun < GRACE + 5
+    assert GRACE <= time.monotonic() - begun < GRACE + 20, "the child sleeps for 300 s"
     assert [status.state for status in statuses] == [S.TIMEOUT, S.CANCELLED]
     assert [status.signal for status in statuses] == [signal.SIGKILL, signal.SIGKILL]
-    wait_until(lambda: site.processes() == [], 2)
+    wait_until(lambda: site.processes() == [], SOON)
 
 
 def test_a_walltime_ends_a_job_that_hears(site):
     begun = time.monotonic()
     status = site.wait_end(site.submit("sleep 300", seconds=1))
     assert status.state is S.TIMEOUT
-    assert 1 <= time.monotonic() - begun < 5
+    assert 1 <= time.monotonic() - begun < 1 + SOON
 
 
 def test_cancelling_again_or_what_never_was_is_no_error(site):
@@ -284,7 +286,7 @@ def test_a_job_whose_supervisor_was_killed_is_still_told_and_cancelled(site):
     assert site.find("j") == [job_id]
     site.cancel(job_id)
     assert site.wait_end(job_id).state is S.CANCELLED
-    wait_until(lambda: site.processes() == [], 2)
+    wait_until(lambda: site.processes() == [], SOON)
 
 
 def kill_all(site: Site, job_id: str) -> None:

@@ -23,6 +23,10 @@ def secret(name: str) -> str:
     return (DOCKER / "run" / "secrets" / name).read_text().rstrip("\n")
 
 
+def _now() -> int:
+    return int(time.time()) // _STEP
+
+
 @dataclass(frozen=True)
 class Codes:
     """The device that shows a person's time-based codes (RFC 6238)."""
@@ -31,13 +35,19 @@ class Codes:
     person: str
 
     def fresh(self) -> str:
-        """A code that has not been used; the site's own list of used ones is read."""
+        """A code that has not been used; waits for the next one where all have been."""
+        while not (free := self._free()):
+            time.sleep(_STEP - time.time() % _STEP)
+        now = _now()
+        return self.at(min(free, key=lambda step: abs(step - now)))
+
+    def _free(self) -> set[int]:
+        """The steps that the site takes now; its own list of used ones is read."""
         card = self.cluster.root("login", "cat", f"/home/{self.person}/.google_authenticator")
         used = re.search(r'^" DISALLOW_REUSE(.*)$', card, re.MULTILINE)
         assert used is not None, "the site would take a code twice"
-        now = int(time.time()) // _STEP
-        free = {now + late for late in range(-_REACH, _REACH + 1)} - set(map(int, used[1].split()))
-        return self.at(min(free, key=lambda step: abs(step - now)))
+        now = _now()
+        return {now + late for late in range(-_REACH, _REACH + 1)} - set(map(int, used[1].split()))
 
     def at(self, step: int) -> str:
         """The code of one 30 s step since 1970."""

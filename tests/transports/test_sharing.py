@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -113,12 +113,22 @@ HOLDER = (
     "from hpclaunch.transports import master; master._PERSIST = 2\n"
     "from hpclaunch.transports.openssh import OpenSSH\n"
     "from hpclaunch.transports.target import Target\n"
-    "t = OpenSSH(Target('site', ssh_config=Path(sys.argv[1])), Path(sys.argv[2]))\n"
-    "t.connect(); t.hold(); print('holding', flush=True); time.sleep(600)"
+    "target, place = Target('site', ssh_config=Path(sys.argv[1])), Path(sys.argv[2])\n"
+    "t = OpenSSH(target, place); t.connect(); t.hold()\n"
+    "other = OpenSSH(target, place / 'b'); other.connect()\n"
+    "print('holding', flush=True); time.sleep(600)"
 )
 
 
-def test_a_holder_that_is_killed_leaves_nothing_behind(shared) -> None:
+@pytest.fixture
+def beside(shared):
+    """The same login node, with another place for connections: they are not shared."""
+    folder = shared.control / "b"
+    folder.mkdir(mode=0o700)
+    return replace(shared, control=folder)
+
+
+def test_a_holder_that_is_killed_leaves_nothing_behind(shared, beside) -> None:
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(shared.config), str(shared.control)],
         stdout=subprocess.PIPE,
@@ -126,7 +136,7 @@ def test_a_holder_that_is_killed_leaves_nothing_behind(shared) -> None:
     )
     assert holder.stdout is not None
     assert holder.stdout.readline() == "holding\n"
-    time.sleep(4)
+    wait_for(lambda: not processes_with(str(beside.control)), 30, "the end of an unused one")
     assert shared.transport().is_alive(), "held for longer than an unused connection lives"
     os.kill(holder.pid, signal.SIGKILL)
     holder.wait()
@@ -149,17 +159,19 @@ def test_ctrl_c_ends_the_program_not_the_shared_connection(start_sshd, site_of, 
     assert (gate.logins(), inner.logins()) == (1, 1)
 
 
-def test_a_session_that_the_site_reaps_is_renewed(shared, monkeypatch) -> None:
+def test_a_session_that_the_site_reaps_is_renewed(shared, beside, monkeypatch) -> None:
     monkeypatch.setattr(master, "_PERSIST", 4)
     transport = shared.connected()
     transport.hold()
     assert transport.is_alive()
     (cat,) = [process for process in shared.sshd.sessions() if process.name() == "cat"]
     cat.kill()
-    time.sleep(7)
+    beside.connected()
+    wait_for(lambda: processes_with(str(beside.control)), what="a connection that nobody uses")
+    wait_for(lambda: not processes_with(str(beside.control)), 30, "its end")
     assert not transport.lost.is_set()
     assert transport.is_alive()
-    assert shared.sshd.logins() == 1
+    assert shared.sshd.logins() == 2, "the unused one's, and not another"
 
 
 def test_an_unused_connection_ends_by_itself(shared, monkeypatch) -> None:
