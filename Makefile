@@ -44,6 +44,7 @@ cluster-down:
 	@docker/cluster down
 
 bench: install
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --editable '.[bench]'
 	@$(BIN)/python -m benchmarks
 
 clean:

@@ -1,4 +1,4 @@
-"""``python -m benchmarks [NAME…] [--rounds N] [--json FILE]``: run all, or the named ones.
+"""``python -m benchmarks [NAME…] [--rounds N] [--json FILE] [--plot DIR]``: all, or the named ones.
 
 Every figure is a ratio to a named peer of the same round. Machines are noisy: read the medians, and
 the load beside them.
@@ -15,6 +15,8 @@ from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 
+from benchmarks.plot import draw
+
 NAMES = ("launch", "tunnel", "load")
 
 
@@ -24,6 +26,9 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of: {', '.join(NAMES)}")
     parser.add_argument("--rounds", type=int, help="interleaved rounds of each (load: minutes)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every round there")
+    parser.add_argument(
+        "--plot", type=Path, metavar="DIR", help="draw the ratios there, as NAME.svg"
+    )
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - set(NAMES):
         parser.error(f"no benchmark {', '.join(sorted(unknown))}; known: {', '.join(NAMES)}")
@@ -35,6 +40,8 @@ def main() -> int:
         for table in tables:
             table.show()
         everything[name] = [asdict(table) for table in tables]
+        if arguments.plot:
+            draw(tables, arguments.plot / f"{name}.svg")
     if arguments.json:
         arguments.json.write_text(json.dumps(everything, indent=1))
     return 0
