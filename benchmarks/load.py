@@ -24,6 +24,7 @@ from tests.support.launch import Laptop, eventually, processes_with
 ROUNDS = 10  # minutes
 SETTLE = 60.0  # seconds from the last start to the first minute
 MANY = 20
+HOURLY = ("calls of slurmctld", "commands on the login node", "laptop: processor seconds")
 _SSH = """#!/bin/sh
 case " $* " in *" -O "*) ;; *) echo "$*" >>{log} ;; esac
 exec {ssh} "$@"
@@ -93,7 +94,7 @@ def measure(cluster: Cluster, minutes: int, sessions: int) -> Table:
             laptop.run("stop", "--all")
             for process in starts:
                 process.communicate(timeout=60)
-    return Table(f"load, a minute each: {sessions} sessions ({words})", found, hourly=True)
+    return Table(f"load, a minute each: {sessions} sessions ({words})", found, hourly=HOURLY)
 
 
 def submitted(laptop: Laptop) -> list[str]:
@@ -104,9 +105,9 @@ def submitted(laptop: Laptop) -> list[str]:
 def minute(cluster: Cluster, laptop: CountingLaptop) -> dict[str, float]:
     """What one minute costs. The memory is what it is at its end."""
     counters: dict[str, Callable[[], float]] = {
-        "calls of slurmctld": lambda: scheduler_calls(cluster),
-        "commands on the login node": laptop.commands,
-        "laptop: processor seconds": lambda: sum(map(processor, laptop.processes())),
+        HOURLY[0]: lambda: scheduler_calls(cluster),
+        HOURLY[1]: laptop.commands,
+        HOURLY[2]: lambda: sum(map(processor, laptop.processes())),
     }
     before = {name: count() for name, count in counters.items()}
     time.sleep(60)

@@ -22,14 +22,14 @@ class Table:
     peer : str, optional
         The name that all others are divided by, round by round. Without it the figures are shown
         as they are.
-    hourly : bool
-        Whether rounds are minutes and the sum shall be shown as so much an hour.
+    hourly : tuple of str
+        Names of which the sum is shown too, as so much an hour: then rounds are minutes.
     """
 
     title: str
     rounds: list[dict[str, float]]
     peer: str | None = None
-    hourly: bool = False
+    hourly: tuple[str, ...] = ()
 
     def show(self) -> None:
         """Print the median of each figure and its ratio to the peer's of the same round."""
@@ -42,7 +42,7 @@ class Table:
                 ratios = [one[name] / one[self.peer] for one in self.rounds]
                 spread = f"{min(ratios):.2f}-{max(ratios):.2f}"
                 row += f" {statistics.median(ratios):8.2f} ({spread})"
-            elif self.hourly:
+            elif name in self.hourly:
                 row += f" {sum(values) * 60 / len(values):20.0f}"
             print(f"{name:34} {row}")
         print(f"{len(self.rounds)} rounds; load at the end {os.getloadavg()[0]:.1f}", flush=True)

@@ -40,7 +40,8 @@ Tell = Callable[[str], None]
 """Tell the person one line of progress."""
 
 _HEAD_START = 0.05  # seconds
-_LOOK = 0.05  # seconds between two looks at the record
+_LOOK, _LAZY_LOOK = 0.05, 0.5  # seconds between two looks at the record, at first and at last
+_LAZIER = 0.01  # of the time since the last news, until the next look
 _ALIVE = 2.0  # seconds between two looks at the keeper
 _TUNNEL_PATIENCE = 30.0  # seconds for a server that answers on its node, but not here
 _NOT_TRIED = 75  # exit code of submit.sh where it came to no submit
@@ -222,6 +223,7 @@ def follow(
     began = time.monotonic() if since is None else since
     deadline = None if timeout is None else began + timeout
     told, alive_at, trouble_since = "", time.monotonic(), None
+    news_at = alive_at
     hopeless: float | None = None
     while True:
         record = book.read(record.name)
@@ -230,11 +232,11 @@ def follow(
         if record.state == "ready":
             return record
         words = progress(record)
+        now = time.monotonic()
         if words != told:
             tell(words)
-            told = words
+            told, news_at = words, now
         hopeless = _refuse_the_hopeless(scheduler, record, hopeless)
-        now = time.monotonic()
         if record.rendezvous is not None and record.trouble is not None:
             trouble_since = trouble_since or now
             if now - trouble_since > _TUNNEL_PATIENCE:
@@ -253,7 +255,7 @@ def follow(
         if now - alive_at > _ALIVE:
             keeper.alive()
             alive_at = now
-        time.sleep(_LOOK)
+        time.sleep(min(max(_LOOK, (now - news_at) * _LAZIER), _LAZY_LOOK))
 
 
 def _look(keeper: Keeper, plan: Plan, key: str) -> _Ground:
