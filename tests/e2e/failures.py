@@ -359,14 +359,12 @@ FAILURES = (
         daemons=True,
     ),
     Failure(
-        "scheduler-silent-at-submit",
-        "Scheduler silent at the submit",
-        "slurmctld stopped (SIGSTOP) before `start`",
+        "scheduler-down-at-submit",
+        "Scheduler down at the submit",
+        "a slurm.conf that names a host on which no slurmctld runs",
         "Slurm refused the job",
         "Slurm's controller does not answer; try again later",
         said="Unable to contact slurm controller",
-        long=True,
-        daemons=True,
     ),
     Failure(
         "foreign-rendezvous",
@@ -388,6 +386,14 @@ FAILURES = (
 )
 
 HARMLESS = (
+    Harmless(
+        "scheduler-silent-at-submit",
+        "Scheduler silent at the submit",
+        "slurmctld stopped (SIGSTOP) until sbatch gives up: it may take the job all the same, and "
+        "does once it goes on",
+        "sbatch did not tell the job's id; the job may be in the queue all the same; looking for "
+        "it by its name",
+    ),
     Harmless(
         "scheduler-silent",
         "Scheduler silent for 15 s",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -344,10 +345,21 @@ def _continue_daemon(stage: Stage, daemon: str) -> None:
         stage.cluster.root("controller", "kill", "-CONT", number)
 
 
+def scheduler_down_at_submit(stage: Stage) -> Start:
+    changed = stage.cluster.ssh(
+        "sed 's/^SlurmctldHost=.*/SlurmctldHost=login/' /etc/slurm/slurm.conf"
+    )
+    folder = stage.put("slurm.conf", changed)
+    return stage.start("--set", f'login.prologue=["export SLURM_CONF={folder}/slurm.conf"]')
+
+
 def scheduler_silent_at_submit(stage: Stage) -> Start:
     _bring_modules(stage)
     _stop_daemon(stage, "slurmctld")
-    return stage.start()
+    process = stage.start()
+    eventually(lambda: "looking for it" in stage.told(), timeout=60, what="sbatch gives up")
+    _continue_daemon(stage, "slurmctld")
+    return process
 
 
 def _silence(stage: Stage, seconds: float, preparing: int) -> Start:
@@ -373,8 +385,14 @@ def scheduler_restarted(stage: Stage) -> Start:
     stage.await_running()
     number = stage.cluster.root("controller", "pgrep", "-x", "slurmctld").split()[0]
     stage.cluster.root("controller", "kill", number, check=False)  # ends with its container
+    eventually(_controller_is_gone, timeout=60, what="its container has ended")
     bring_up()
     return process
+
+
+def _controller_is_gone() -> bool:
+    status = subprocess.run([str(DOCKER / "cluster"), "status"], capture_output=True, text=True)
+    return re.search(r"^controller +exited", status.stdout, re.MULTILINE) is not None
 
 
 def accounting_down(stage: Stage) -> Start:
