@@ -27,8 +27,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     module, function = arguments.handler
     try:
         gc.disable()  # nothing that an import makes is garbage; looking for some takes its time
-        handler = getattr(import_module(f"hpclaunch.cli.{module}"), function)
-        gc.enable()
+        try:
+            handler = getattr(import_module(f"hpclaunch.cli.{module}"), function)
+        finally:
+            gc.enable()
         return int(handler(arguments) or 0)
     except HpclaunchError as error:
         print("\n".join(error.lines()), file=sys.stderr)

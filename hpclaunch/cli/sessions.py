@@ -63,7 +63,7 @@ def list_all(arguments: argparse.Namespace) -> int:
 def status(arguments: argparse.Namespace) -> int:
     """One session, now."""
     book = Book()
-    ((record, reachable),) = _refreshed(book, [book.read(arguments.name)], connect=False)
+    record, reachable = _refreshed_one(book, arguments.name)
     one = document(record, reachable)
     if arguments.json:
         print(json.dumps(one))
@@ -80,7 +80,7 @@ def status(arguments: argparse.Namespace) -> int:
 def why(arguments: argparse.Namespace) -> int:
     """The cause of a failure or of waiting, the evidence, and what to do next."""
     book = Book()
-    ((record, reachable),) = _refreshed(book, [book.read(arguments.name)], connect=False)
+    record, reachable = _refreshed_one(book, arguments.name)
     found = reasons(record, reachable)
     if arguments.json:
         print(json.dumps(found))
@@ -111,9 +111,8 @@ def logs(arguments: argparse.Namespace) -> int:
         if arguments.lines is None:
             size = _write_from(keeper, log, 0)
         else:
-            # Whatever comes between the two answers is told by the first look that follows.
-            size, _ = _tail(keeper, log, "from", 0) if arguments.follow else (0, "")
-            sys.stdout.write(_tail(keeper, log, "lines", arguments.lines)[1])
+            size, text = _tail(keeper, log, "lines", arguments.lines)
+            sys.stdout.write(text)
         while arguments.follow:
             sys.stdout.flush()
             over = book.read(record.name).is_over
@@ -139,7 +138,7 @@ def stop(arguments: argparse.Namespace) -> int:
             "stop: name the sessions, or say --all", hint="`hpclaunch list` shows their names"
         )
     records = (
-        [record for record in book if not record.is_over or (record.outcome or {}).get("untidy")]
+        [record for record in book if not record.is_over or record.untidy]
         if arguments.all
         else [book.read(name) for name in dict.fromkeys(arguments.names)]
     )
@@ -168,15 +167,15 @@ def _stop_one(book: Book, record: Record) -> None:
 def reasons(record: Record, reachable: bool) -> dict[str, Any]:
     """What `why --json` prints, as the contract says: ``{"cause", "evidence", "next"}``."""
     name, error = record.name, (record.outcome or {}).get("error")
+    if record.untidy:
+        ended = error["what"] if error else (record.outcome or {}).get("reason") or "it has ended"
+        return {
+            "cause": f"{ended}; something may be left on the site",
+            "evidence": [record.untidy],
+            "next": f"`hpclaunch stop {name}` removes it",
+        }
     if error is not None:
         evidence = [*(error["said"] or "").splitlines(), *(error["log"] or "").splitlines()]
-        left = (record.outcome or {}).get("untidy")
-        if left:
-            return {
-                "cause": error["what"],
-                "evidence": [*evidence, f"something may be left on the site: {left}"],
-                "next": f"`hpclaunch stop {name}` removes it",
-            }
         return {"cause": error["what"], "evidence": evidence, "next": error["hint"]}
     if (ended := (record.outcome or {}).get("reason")) is not None:
         return {"cause": ended, "evidence": [], "next": IDLE_HINT}
@@ -265,6 +264,18 @@ def _refreshed(book: Book, records: list[Record], *, connect: bool) -> list[tupl
         with contextlib.suppress(HpclaunchError):
             out.append((book.read(record.name), record.name in reachable))
     return out
+
+
+def _refreshed_one(book: Book, name: str) -> tuple[Record, bool]:
+    """One session as `_refreshed` has it.
+
+    Raises
+    ------
+    NoSuchSession
+        Also where it went off the record meanwhile.
+    """
+    found = _refreshed(book, [book.read(name)], connect=False)
+    return found[0] if found else (book.read(name), False)
 
 
 def _await_news(book: Book, sessions: list[Record], since: float) -> None:

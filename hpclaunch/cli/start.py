@@ -73,6 +73,11 @@ def attach(arguments: argparse.Namespace) -> int:
             f"session {record.name} was never submitted",
             hint=f"`hpclaunch stop {record.name}` takes it off the record",
         )
+    if record.stopping:
+        raise SessionFailed(
+            f"session {record.name} is being stopped",
+            hint=f"`hpclaunch stop {record.name}` brings that to its end",
+        )
     _interrupt_on_term()
     way = Way.from_dict(record.target)
     with KeeperClient(way) as keeper:
@@ -80,6 +85,7 @@ def attach(arguments: argparse.Namespace) -> int:
             progress(f"connecting to {way}")
             keeper.connect(_pausing(progress))
             keeper.adopt(record.name)
+            keeper.status()  # a keeper that is new knows the session from here on
             record = follow(keeper, book, record, progress, timeout=timeout, since=began)
         return _ready(keeper, book, record, arguments)
 

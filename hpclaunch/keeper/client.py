@@ -41,12 +41,14 @@ class KeeperClient:
     way : Way
         The way to the site.
     start : bool
-        Start the keeper where none runs.
+        Start a keeper where none runs: in the background, with OpenSSH once `connect` has made
+        the connection for it.
 
     Raises
     ------
     KeeperError
-        If no keeper runs and none could be started.
+        If no keeper runs and none shall be started. One that does not start is an error of what
+        first needs it.
     """
 
     def __init__(self, way: Way, *, start: bool = True) -> None:
@@ -104,7 +106,7 @@ class KeeperClient:
                     pass
             shared.connect(ask)
             if self._found is None:
-                self._shared, self._to_adopt = shared, []
+                self._shared, self._to_adopt = shared, self._to_adopt or []
                 self._starting = _later(self._introduce)
                 return
         _have_connected(self._connection, self.way, ask)
@@ -174,11 +176,13 @@ class KeeperClient:
     def _introduce(self) -> Connection:
         """Have a new keeper take the connection over that we have made."""
         self._found = connection = self._start()
-        _have_connected(connection, self.way, None)
-        with self._adopting:
-            for name in self._to_adopt or ():
-                _converse(connection, self.way, {"op": "adopt", "name": name})
-            self._to_adopt = None
+        try:
+            _have_connected(connection, self.way, None)
+        finally:  # without it, too: the keeper tells the sessions why, and mends it
+            with self._adopting:
+                for name in self._to_adopt or ():
+                    _converse(connection, self.way, {"op": "adopt", "name": name})
+                self._to_adopt = None
         return connection
 
     @contextlib.contextmanager
@@ -270,13 +274,13 @@ def _send(connection: Connection, way: Way, message: dict[str, Any]) -> None:
         raise KeeperError(f"the keeper for {way} went away: {error}") from error
 
 
-def _later(task: Callable[..., Connection], *arguments: Any) -> Future[Connection]:
+def _later(task: Callable[[], Connection]) -> Future[Connection]:
     """Run `task` in a thread that an interrupt need not wait for."""
     future: Future[Connection] = Future()
 
     def run() -> None:
         try:
-            future.set_result(task(*arguments))
+            future.set_result(task())
         except BaseException as error:
             future.set_exception(error)
 

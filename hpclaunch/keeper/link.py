@@ -24,6 +24,7 @@ _SILENCE = 4.0  # seconds without an answer after which a connection counts as s
 _MOMENT = 0.3  # seconds for a silent connection to answer again
 _SLEPT = 5.0  # a gap this long between two looks means that the laptop slept
 _AGAIN = 2.0  # seconds after an error that nobody foresaw
+_NEEDS_A_PERSON = (LoginNeededError, LoginRefusedError, HostKeyError)
 _log = logging.getLogger("hpclaunch.keeper.link")
 
 
@@ -80,7 +81,13 @@ class Link:
         with self._connecting:
             if self.up.is_set() and not self.transport.lost.is_set():
                 return
-            self.transport.connect(ask)
+            try:
+                self.transport.connect(ask)
+            except TransportError as error:
+                # Sites count failed logins: where a person is needed none is tried without one.
+                self._waits_for_a_person = isinstance(error, _NEEDS_A_PERSON)
+                self._down(str(error))
+                raise
             self.transport.hold()
             self._is_up()
 
@@ -155,7 +162,7 @@ class Link:
                 return
             try:
                 self.transport.renew(self._patience.for_an_answer)
-            except (LoginNeededError, LoginRefusedError, HostKeyError) as error:
+            except _NEEDS_A_PERSON as error:
                 # Tried once: sites count failed logins. The silent one may yet come back.
                 self._waits_for_a_person = True
                 self._down(f"{self._what_is_wrong()}, and a new login needs you: {error}")

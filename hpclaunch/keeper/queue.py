@@ -26,6 +26,7 @@ _BACK_OFF = 0.1  # of the time since the last change, until the next query
 _STARTING = 4.0  # seconds at most, while a job runs and its server does not answer yet
 _SILENCE = 8.0  # seconds without an answer until the person is told
 _NO_ID = 15.0  # seconds after a submit without answer until the job is looked for by its name
+_NEVER_ENDED = 900.0  # seconds until a submit that began was killed on its way
 _NEVER_CAME = access.SUBMIT_TIMEOUT + 30.0  # seconds until a job that cannot be found never was
 
 
@@ -149,12 +150,12 @@ class Queue:
             return
         if ids:
             self._register.update(watched, job_id=ids[0], job={}, as_of=time.time())
-        elif time.time() - (record.submitting or 0.0) > _NEVER_CAME:
-            # The scheduler's answer may lie in the session's directory; without one the submit
-            # can never happen from now on.
-            job_id = access.settle(self._link.transport, record, limit=1)
-            if job_id is not None:
-                self._register.update(watched, job_id=job_id, job={}, as_of=time.time())
-            else:
+        elif (waited := time.time() - (record.submitting or 0.0)) > _NEVER_CAME:
+            # The scheduler's answer may lie in the session's directory; where the submit has not
+            # begun it never can from now on.
+            settled = access.settle(self._link.transport, record, limit=1)
+            if settled.job_id is not None:
+                self._register.update(watched, job_id=settled.job_id, job={}, as_of=time.time())
+            elif not settled.open or waited > _NEVER_ENDED:
                 self._conclude(watched)
         self._ask_again(watched, changed=bool(ids))

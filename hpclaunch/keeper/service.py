@@ -72,13 +72,16 @@ class Keeper:
         if isinstance(address, str):
             Path(address).unlink(missing_ok=True)  # a dead keeper's; we hold the start lock
         self._key = secrets.token_bytes(32)
-        with Listener(address, backlog=64) as listener:
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._last.release)  # last of all
+            listener = stack.enter_context(Listener(address, backlog=64))
             card = {"pid": os.getpid(), "address": listener.address, "authkey": self._key.hex()}
             paths.write_private(self.folder / "keeper.json", json.dumps(card).encode())
             self.link.start()
             self.watch.start()
             for record in self.book:
-                if record.target == self.way.to_dict() and not record.is_over:
+                submitted = record.submitting is not None and not record.stopping
+                if record.target == self.way.to_dict() and submitted and not record.is_over:
                     self.watch.adopt(record.name)
             threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
             try:
@@ -89,7 +92,6 @@ class Keeper:
                 self.watch.close()
                 self.tunnels.close_all()
                 self.link.close()
-                self._last.release()
 
     def _wait_for_the_end(self) -> None:
         """Return once nobody needs us, with the lock that keeps a successor from starting.
@@ -104,8 +106,10 @@ class Keeper:
             elif time.monotonic() - idle_since > _GRACE:
                 with contextlib.suppress(Timeout):  # somebody looks for a keeper right now
                     self._last.acquire(timeout=0)
-                    if not (self._callers or self.watch.names()):
-                        return
+                    with self._counting:
+                        if not (self._callers or self.watch.names()):
+                            self._over.set()
+                            return
                     self._last.release()
                 idle_since = time.monotonic()
 
@@ -127,8 +131,10 @@ class Keeper:
             deliver_challenge(connection, self._key)
             answer_challenge(connection, self._key)
             with self._counting:
+                if self._over.is_set():
+                    return  # the caller takes another
                 self._callers += 1
-            counted = True
+                counted = True
             while True:
                 request = json.loads(connection.recv_bytes())
                 try:

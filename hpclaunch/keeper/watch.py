@@ -7,6 +7,7 @@ Whatever is learned goes into the records.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -44,15 +45,20 @@ class Watch:
         self._tunnels = tunnels
         self._register = Register(book, tunnels)
         self._closed = False
-        self._files = files = Files(self._register, link, tunnels, self._conclude)
-        self._queue = queue = Queue(self._register, link, self._conclude_if_gone)
-        pulse = Pulse(self._register, link)
+        self._files = Files(self._register, link, tunnels, self._conclude)
+        self._queue = Queue(self._register, link, self._conclude_if_gone)
+        self._pulse = Pulse(self._register, link)
         self.adopt = self._register.adopt
         self.release = self._register.release
         self.names = self._register.names
         self._threads = [
             threading.Thread(target=self._loop, args=(step,), daemon=True, name=step.__qualname__)
-            for step in (files.fresh, files.settled, queue.ask, pulse.feel)
+            for step in (
+                self._files.fresh,
+                self._files.settled,
+                self._queue.ask,
+                self._pulse.feel,
+            )
         ]
 
     def start(self) -> None:
@@ -79,6 +85,10 @@ class Watch:
             for watched in self._register.all():
                 watched.known, watched.settled = "", False
                 watched.look_closely()
+                with contextlib.suppress(HpclaunchError):
+                    # Where a server answers, its tunnel must too before all is well again.
+                    if self._register.book.read(watched.name).rendezvous is None:
+                        self._register.update(watched, trouble=None)
             self._register.changed.notify_all()
 
     def _loop(self, step: Callable[[], bool]) -> None:

@@ -10,6 +10,7 @@ import json
 import secrets
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "SUBMIT_TIMEOUT",
     "Runner",
+    "Settled",
     "cancel_everything",
     "clean",
     "collect_evidence",
@@ -182,32 +184,42 @@ def cancel_everything(runner: Runner, record: Record) -> list[str]:
     return cancelled
 
 
-def settle(runner: Runner, record: Record, *, limit: int) -> str | None:
-    """The id that the scheduler gave to an interrupted submit, where its answer was left.
+@dataclass(frozen=True)
+class Settled:
+    """What is known of a submit whose answer nobody read.
+
+    Attributes
+    ----------
+    job_id : str or None
+        The id that the scheduler gave, where its answer was left.
+    open : bool
+        Whether the submit has begun and not ended: a job may still come of it.
+    """
+
+    job_id: str | None = None
+    open: bool = False
+
+
+def settle(runner: Runner, record: Record, *, limit: int) -> Settled:
+    """Learn what became of an interrupted submit, or make sure that it can never happen.
 
     Parameters
     ----------
     limit : int
         Seconds to wait for a submit under way.
-
-    Returns
-    -------
-    str or None
-        None where there is no answer: then the submit never happened and can never happen any
-        more, or it is looked for by its name.
     """
     folder = record.session_dir.rpartition("/")[2]
     command = remote_command("settle.sh", record.base, folder, str(limit))
     verdict, _, words = runner.run(command, timeout=limit + 30.0).stdout.partition("\n")
     if verdict != "submitted":
-        return None
+        return Settled(open=verdict == "open")
     code, _, words = words.partition("\n")
     scheduler = scheduler_of(record)
     answer = Completed.of(scheduler.submit_command(), int(code) if code.isdigit() else 1, words)
     try:
-        return scheduler.parse_submit(answer)
+        return Settled(scheduler.parse_submit(answer))
     except SchedulerError:
-        return None  # refused, or accepted without a word
+        return Settled()  # refused, or accepted without a word: then it is found by its name
 
 
 def clean(runner: Runner, record: Record, *, everything: bool) -> None:

@@ -139,6 +139,11 @@ class Record:
         return self.state in _OVER
 
     @property
+    def untidy(self) -> str | None:
+        """Why a job or a secret may be left on the site though it is over."""
+        return (self.outcome or {}).get("untidy")
+
+    @property
     def url(self) -> str | None:
         """The server's address on the laptop, without the token."""
         return f"http://127.0.0.1:{self.port}" if self.port else None
@@ -226,6 +231,12 @@ class Book:
                         hint=f"`hpclaunch attach {record.name}` opens it, "
                         f"`hpclaunch stop {record.name}` ends it, --name chooses another name",
                     )
+                if old.untidy:
+                    raise SessionExists(
+                        f"session {record.name!r} is over, but may have left something on "
+                        f"{old.site}: {old.untidy}",
+                        hint=f"`hpclaunch stop {record.name}` removes it",
+                    )
                 shutil.rmtree(folder)
             paths.private_dir(folder)
             self._write(record)
@@ -260,11 +271,21 @@ class Book:
                 self._write(changed)
             return changed
 
-    def remove(self, name: str, nonce: str) -> None:
-        """Take a session off the record."""
+    def remove(self, name: str, nonce: str, *, planned_only: bool = False) -> bool:
+        """Take a session off the record; with `planned_only` only one that was never submitted.
+
+        Returns
+        -------
+        bool
+            Whether it was taken off.
+        """
         with self._lock(name):
-            if self.read(name).nonce == nonce:
-                shutil.rmtree(self.directory(name))
+            record = self.read(name)
+            planned = record.submitting is None and not record.is_over
+            if record.nonce != nonce or (planned_only and not planned):
+                return False
+            shutil.rmtree(self.directory(name))
+            return True
 
     def forget_secrets(self, name: str, nonce: str) -> None:
         """Remove what could open the session; for sessions that are over."""
@@ -283,7 +304,7 @@ class Book:
 
     def free_name(self, site: str) -> str:
         """``SITE-N`` with the lowest N that is free; a failed session keeps its name, for `why`."""
-        free = {record.name for record in self if record.state == "ended"}
+        free = {record.name for record in self if record.state == "ended" and not record.untidy}
         taken = set(self._names()) - free
         return next(
             name for number in range(1, len(taken) + 2) if (name := f"{site}-{number}") not in taken

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import threading
 import time
@@ -72,7 +73,6 @@ class _Ground:
     """What a first look at a site says."""
 
     base: str
-    user: str
     host: str
     has_lib: bool
 
@@ -119,8 +119,9 @@ def prepare() -> Future[dict[str, bytes]]:
             made.set_result(make_credentials())
         except BaseException as error:
             made.set_exception(error)
-        warm_up()
-        _ = bundle().key
+        with contextlib.suppress(Exception):  # `submit` meets it again, and tells
+            warm_up()
+            _ = bundle().key
 
     # Imports hold the interpreter; the processes of the login must be under way first.
     later = threading.Timer(_HEAD_START, load)
@@ -265,7 +266,7 @@ def _look(keeper: Keeper, plan: Plan, key: str) -> _Ground:
         f"the first look at site {plan.site} failed",
     )
     facts = dict(line.partition("=")[::2] for line in said.splitlines() if "=" in line)
-    return _Ground(facts["base"], facts["user"], facts["host"], facts["lib"] == "yes")
+    return _Ground(facts["base"], facts["host"], facts["lib"] == "yes")
 
 
 def _checked(keeper: Keeper, command: list[str], what: str, *, stdin: bytes = b"") -> str:

@@ -6,7 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable
 
-from hpclaunch.errors import NoSuchSession
+from hpclaunch.errors import HpclaunchError, NoSuchSession
 from hpclaunch.schedulers.base import JobState
 from hpclaunch.sessions import access
 from hpclaunch.sessions.record import Book, Record
@@ -32,21 +32,32 @@ def stop(reach: Callable[[], Keeper], book: Book, record: Record, tell: Tell) ->
     HpclaunchError
         If the site could not be reached or refused; the session stays on record then.
     """
-    if record.submitting is None and not record.is_over:
-        book.remove(record.name, record.nonce)
+    if book.remove(record.name, record.nonce, planned_only=True):
         return
+    record = book.read(record.name)  # what is on the site may have come meanwhile
     if record.is_over:
+        book.forget_secrets(record.name, record.nonce)
         if record.session_dir:
             _tidy(reach(), book, record)
         return
     keeper = reach()
     record = book.update(record.name, record.nonce, stopping=True)
     keeper.release(record.name)
+    try:
+        _end(keeper, book, record, tell)
+    except BaseException:
+        with contextlib.suppress(HpclaunchError):  # it lives on, as far as we know
+            book.update(record.name, record.nonce, stopping=False)
+            keeper.adopt(record.name)
+        raise
+
+
+def _end(keeper: Keeper, book: Book, record: Record, tell: Tell) -> None:
     if record.job_id is None:
         tell("waiting for the scheduler's answer to the submit")
-        job_id = access.settle(keeper, record, limit=_SETTLE)
-        if job_id is not None:
-            record = book.update(record.name, record.nonce, job_id=job_id)
+        settled = access.settle(keeper, record, limit=_SETTLE)
+        if settled.job_id is not None:
+            record = book.update(record.name, record.nonce, job_id=settled.job_id)
     tell(f"cancelling {f'job {record.job_id}' if record.job_id else 'what was submitted'}")
     access.cancel_everything(keeper, record)
     _see_it_gone(keeper, record, tell)

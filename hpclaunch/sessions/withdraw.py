@@ -49,6 +49,7 @@ def withdraw(
         if isinstance(error, SubmitError):  # nothing was submitted, so there is nothing to find
             keeper.release(record.name)
             access.clean(keeper, record, everything=True)
+            book.update(record.name, record.nonce, session_dir="")
         else:
             if isinstance(error, SessionFailed) and error.log is None:
                 error.log = access.log_tail(keeper, record) or None

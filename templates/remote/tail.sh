@@ -15,6 +15,6 @@ fi
 size=$(($(wc -c <"$1")))
 printf '%s\n' "$size"
 case $2 in
-lines) head -c "$size" -- "$1" | tail -n "$3" ;;
+lines) tail -n "$3" -- "$1" ;;
 from) [ "$3" -ge "$size" ] || tail -c "+$(($3 + 1))" -- "$1" | head -c "$((size - $3))" ;;
 esac
