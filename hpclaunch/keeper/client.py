@@ -82,6 +82,8 @@ class KeeperClient:
         if self._found is not None or self._starting is not None:
             with contextlib.suppress(HpclaunchError):
                 self._connection.close()
+        elif self._shared is not None:
+            self._hang_up(self._shared)
 
     def connect(self, ask: Ask | None) -> None:
         """Make sure that there is a live connection to the site, and that the keeper has it.
@@ -104,9 +106,10 @@ class KeeperClient:
             if self._found is None:
                 with self._no_other():  # a keeper that ends takes its connection along
                     pass
+                self._shared = shared
             shared.connect(ask)
             if self._found is None:
-                self._shared, self._to_adopt = shared, self._to_adopt or []
+                self._to_adopt = self._to_adopt or []
                 self._starting = _later(self._introduce)
                 return
         _have_connected(self._connection, self.way, ask)
@@ -184,6 +187,12 @@ class KeeperClient:
                     _converse(connection, self.way, {"op": "adopt", "name": name})
                 self._to_adopt = None
         return connection
+
+    def _hang_up(self, shared: Transport) -> None:
+        """End a connection that no keeper has taken over; there was an error or an interrupt."""
+        with contextlib.suppress(HpclaunchError), self._no_other():
+            if call_keeper(self.folder) is None:
+                shared.close()
 
     @contextlib.contextmanager
     def _no_other(self) -> Iterator[None]:

@@ -189,3 +189,12 @@ def test_a_directory_that_cannot_be_seen_once_is_looked_for_again(watch: Watch, 
     assert read().outcome is None
     watch._files.settled()
     assert read().outcome is not None, "twice in a row is believed"
+
+
+def test_a_queued_session_is_reachable_again_when_the_link_is(watch: Watch, site: Site) -> None:
+    """No tunnel has to be opened for it first."""
+    read = put(watch, "one", "7")
+    watch.link_down("the connection to big was lost")
+    assert read().state == "unreachable"
+    watch.link_up()
+    assert read().trouble is None

@@ -280,3 +280,22 @@ def test_a_record_that_another_program_holds_for_long_is_an_error(book, monkeypa
     monkeypatch.setattr("hpclaunch.sessions.record._PATIENCE", 0.1)
     with FileLock(book.folder / ".big-1.lock"), pytest.raises(SessionError, match="has held"):
         book.update("big-1", NONCE, port=1)
+
+
+UNTIDY = {**OVER, "untidy": "Slurm did not cancel the job"}
+
+
+def test_a_session_that_may_have_left_something_is_not_forgotten(book):
+    put(book, outcome=UNTIDY)
+    assert book.free_name("big") == "big-2"
+    with pytest.raises(SessionExists, match="may have left something") as caught:
+        put(book, nonce="ffffffff")
+    assert "hpclaunch stop big-1" in caught.value.hint
+
+
+def test_only_what_was_never_submitted_is_taken_off_as_planned(book):
+    put(book)
+    book.update("big-1", NONCE, submitting=1.0)  # by another program, a moment before
+    assert not book.remove("big-1", NONCE, planned_only=True)
+    assert book.read("big-1").submitting == 1.0
+    assert book.remove("big-1", NONCE)

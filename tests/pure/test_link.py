@@ -174,3 +174,20 @@ def test_the_first_word_of_a_slow_network_is_waited_for_longer_in_the_end() -> N
     assert patience.for_an_answer <= 3.0
     clock.now += 300
     assert patience.for_an_answer >= 15.0
+
+
+def test_a_first_connection_that_fails_is_told_and_tried_again(
+    road: Road, link: Link, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command may have made it elsewhere already, and go on without us."""
+    link.up.clear()
+    failure = UnreachableError("site does not answer through the connection we have")
+
+    def refuse(ask: object = None) -> None:
+        raise failure
+
+    monkeypatch.setattr(road, "connect", refuse)
+    with pytest.raises(UnreachableError):
+        link.connect(None)
+    assert told[0] == str(failure)
+    soon(lambda: told[-1] == "up")
