@@ -107,7 +107,7 @@ def _sessions(commands: Any) -> None:
     status.add_argument("name", metavar="NAME")
     status.add_argument("--json", action="store_true", help="print a JSON document")
 
-    logs = _add(commands, "logs", ("sessions", "logs"), "Print the log of a session's job.")
+    logs = _add(commands, "logs", ("logs", "logs"), "Print the log of a session's job.")
     logs.add_argument("name", metavar="NAME")
     logs.add_argument("-f", "--follow", action="store_true", help="go on as the log grows")
     logs.add_argument("-n", "--lines", metavar="N", type=int, help="only the last N lines")

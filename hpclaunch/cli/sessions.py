@@ -1,11 +1,10 @@
-"""`hpclaunch list`, `status`, `why`, `logs` and `stop`."""
+"""`hpclaunch list`, `status`, `why` and `stop`."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
 import json
-import sys
 import time
 from datetime import UTC, datetime
 from typing import Any
@@ -14,22 +13,20 @@ from hpclaunch.cli.ask import asker
 from hpclaunch.cli.tell import table, tell
 from hpclaunch.errors import HpclaunchError, KeeperError, UsageError
 from hpclaunch.keeper.client import KeeperClient
-from hpclaunch.node.layout import Layout
-from hpclaunch.remote import remote_command
 from hpclaunch.sessions import access
-from hpclaunch.sessions.record import Book, Record, as_of_text
-from hpclaunch.sessions.start import progress
+from hpclaunch.sessions.book import Book
+from hpclaunch.sessions.follow import progress
+from hpclaunch.sessions.record import Record, as_of_text
 from hpclaunch.sessions.stop import stop as stop_session
 from hpclaunch.sessions.way import Way
 
-__all__ = ["list_all", "logs", "status", "stop", "why"]
+__all__ = ["list_all", "status", "stop", "why"]
 
 _REFRESH = 5.0  # seconds that a site gets to say something new
 IDLE_HINT = (
     "start again; --set session.idle_limit=8h allows more idle hours, --set session.idle_limit=0 "
     "lets it live until its walltime is over"
 )
-_FOLLOW = 1.0  # seconds between two looks at a growing log
 
 
 def list_all(arguments: argparse.Namespace) -> int:
@@ -91,43 +88,6 @@ def why(arguments: argparse.Namespace) -> int:
     if found["next"]:
         print(f"next: {found['next']}")
     return 0
-
-
-def logs(arguments: argparse.Namespace) -> int:
-    """The job's output."""
-    if arguments.lines is not None and arguments.lines < 1:
-        raise UsageError(f"-n {arguments.lines}: must be a positive number")
-    book = Book()
-    record = book.read(arguments.name)
-    if not record.session_dir:
-        raise HpclaunchError(
-            f"session {record.name} has no log"
-            + (": it went with the session" if record.submitting else ": it was never submitted"),
-            hint=f"`hpclaunch why {record.name}` says what is known of it",
-        )
-    log = f"{record.session_dir}/{Layout.LOG}"
-    with KeeperClient(Way.from_dict(record.target)) as keeper:
-        keeper.connect(asker())
-        if arguments.lines is None:
-            size = _write_from(keeper, log, 0)
-        else:
-            size, text = _tail(keeper, log, "lines", arguments.lines)
-            sys.stdout.write(text)
-        while arguments.follow:
-            sys.stdout.flush()
-            over = book.read(record.name).is_over
-            size = _write_from(keeper, log, size)
-            if over:
-                break
-            time.sleep(_FOLLOW)
-    return 0
-
-
-def _write_from(keeper: KeeperClient, log: str, start: int) -> int:
-    """Write what a log holds behind byte `start`; returns its size."""
-    size, text = _tail(keeper, log, "from", start)
-    sys.stdout.write(text)
-    return size
 
 
 def stop(arguments: argparse.Namespace) -> int:
@@ -292,17 +252,6 @@ def _is_news(record: Record, since: float) -> bool:
     """Whether the site was heard since, and a server that answers there is reached or is not."""
     told = record.rendezvous is None or record.tunnel or record.trouble is not None
     return record.is_over or (record.as_of >= since and told)
-
-
-def _tail(keeper: KeeperClient, log: str, how: str, number: int) -> tuple[int, str]:
-    """The size of a log in bytes, and its end."""
-    said = keeper.run(remote_command("tail.sh", log, how, str(number)))
-    if said.exit != 0:
-        raise HpclaunchError(
-            f"the log {log} cannot be read", said=said.said, hint="the session's directory is gone"
-        )
-    size, _, text = said.stdout.partition("\n")
-    return int(size), text
 
 
 def _words(one: dict[str, Any]) -> str:

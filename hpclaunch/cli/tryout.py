@@ -12,8 +12,8 @@ import sys
 from hpclaunch.cli import main as hpclaunch
 from hpclaunch.cli.tell import tell
 from hpclaunch.errors import HpclaunchError, SessionFailed
+from hpclaunch.sessions.book import Book
 from hpclaunch.sessions.kernel import Kernel
-from hpclaunch.sessions.record import Book
 
 __all__ = ["main"]
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 from hpclaunch.errors import NoSuchSession
 from hpclaunch.keeper.tunnel import Tunnels
-from hpclaunch.sessions.record import Book, Record
+from hpclaunch.sessions.book import Book
+from hpclaunch.sessions.record import Record
 
 __all__ = ["FIRST_QUERY", "Batch", "Register", "Watched"]
 

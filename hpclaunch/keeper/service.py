@@ -28,7 +28,7 @@ from hpclaunch.keeper.address import listener_address, read_way
 from hpclaunch.keeper.link import Link
 from hpclaunch.keeper.tunnel import Tunnels
 from hpclaunch.keeper.watch import Watch
-from hpclaunch.sessions.record import Book
+from hpclaunch.sessions.book import Book
 from hpclaunch.transports.base import Ask
 from hpclaunch.transports.factory import make_transport
 

@@ -7,7 +7,8 @@ import threading
 
 from hpclaunch.errors import TransportError, UnreachableError
 from hpclaunch.keeper.tlsend import TlsEnds, UpstreamError
-from hpclaunch.sessions.record import Book, Record
+from hpclaunch.sessions.book import Book
+from hpclaunch.sessions.record import Record
 from hpclaunch.transports.base import Transport
 
 __all__ = ["Tunnels"]

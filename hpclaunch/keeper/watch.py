@@ -21,8 +21,9 @@ from hpclaunch.keeper.queue import Queue
 from hpclaunch.keeper.register import Register, Watched
 from hpclaunch.keeper.tunnel import Tunnels
 from hpclaunch.sessions import access
+from hpclaunch.sessions.book import Book
 from hpclaunch.sessions.explain import conclude
-from hpclaunch.sessions.record import Book, Record
+from hpclaunch.sessions.record import Record
 
 __all__ = ["Watch"]
 

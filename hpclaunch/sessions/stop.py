@@ -9,8 +9,9 @@ from collections.abc import Callable
 from hpclaunch.errors import HpclaunchError, NoSuchSession
 from hpclaunch.schedulers.base import JobState
 from hpclaunch.sessions import access
-from hpclaunch.sessions.record import Book, Record
-from hpclaunch.sessions.start import Keeper, Tell
+from hpclaunch.sessions.book import Book
+from hpclaunch.sessions.follow import Keeper, Tell
+from hpclaunch.sessions.record import Record
 
 __all__ = ["stop"]
 

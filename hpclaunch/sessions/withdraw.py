@@ -8,8 +8,9 @@ from collections.abc import Callable
 
 from hpclaunch.errors import HpclaunchError, NoSuchSession, SessionFailed, SubmitError
 from hpclaunch.sessions import access
-from hpclaunch.sessions.record import Book, Record
-from hpclaunch.sessions.start import Keeper, Tell
+from hpclaunch.sessions.book import Book
+from hpclaunch.sessions.follow import Keeper, Tell
+from hpclaunch.sessions.record import Record
 from hpclaunch.sessions.stop import stop
 
 __all__ = ["withdraw"]

@@ -420,7 +420,7 @@ def sshd_restarted(stage: Stage) -> Start:
 _OUR_SSHD = """
 import sys
 from hpclaunch.keeper.client import KeeperClient
-from hpclaunch.sessions.record import Book
+from hpclaunch.sessions.book import Book
 from hpclaunch.sessions.way import Way
 up = "p=$$; until grep -q '^Name:.sshd' /proc/$p/status; do " \\
      "p=$(sed -n 's/^PPid:[[:space:]]*//p' /proc/$p/status); done; echo $p"

@@ -43,7 +43,7 @@ for _ in range({}):
 ASK_FOR_SSHD = """
 import sys
 from hpclaunch.keeper.client import KeeperClient
-from hpclaunch.sessions.record import Book
+from hpclaunch.sessions.book import Book
 from hpclaunch.sessions.way import Way
 up = '''p=$PPID
 for _ in 1 2; do

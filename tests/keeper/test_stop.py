@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hpclaunch.errors import SchedulerError
-from hpclaunch.sessions.record import Book
+from hpclaunch.sessions.book import Book
 from hpclaunch.sessions.stop import stop
 from hpclaunch.shell import Completed
 from tests.pure.records import record

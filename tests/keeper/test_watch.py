@@ -10,7 +10,8 @@ import pytest
 
 from hpclaunch.errors import TransportError
 from hpclaunch.keeper.watch import Watch
-from hpclaunch.sessions.record import Book, Record
+from hpclaunch.sessions.book import Book
+from hpclaunch.sessions.record import Record
 from hpclaunch.shell import Completed
 from tests.pure.records import record
 

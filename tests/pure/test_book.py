@@ -15,7 +15,7 @@ from filelock import FileLock
 
 from hpclaunch import paths
 from hpclaunch.errors import NoSuchSession, SessionError, SessionExists
-from hpclaunch.sessions.record import Book
+from hpclaunch.sessions.book import Book
 from tests.pure.records import record
 
 OVER = {"state": "ended", "error": None}
@@ -277,7 +277,7 @@ def test_timings_of_several_programs_stand_side_by_side(book):
 
 def test_a_record_that_another_program_holds_for_long_is_an_error(book, monkeypatch):
     put(book)
-    monkeypatch.setattr("hpclaunch.sessions.record._PATIENCE", 0.1)
+    monkeypatch.setattr("hpclaunch.sessions.book._PATIENCE", 0.1)
     with FileLock(book.folder / ".big-1.lock"), pytest.raises(SessionError, match="has held"):
         book.update("big-1", NONCE, port=1)
 

@@ -22,7 +22,7 @@ from hpclaunch.plan import make_plan
 from hpclaunch.request import Request
 from hpclaunch.script import render_session
 from hpclaunch.sessions.access import scheduler_for
-from hpclaunch.sessions.record import Book
+from hpclaunch.sessions.book import Book
 from hpclaunch.sessions.way import Way
 from hpclaunch.sites.catalog import load
 from hpclaunch.transports.target import Target
