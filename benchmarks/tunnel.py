@@ -9,14 +9,14 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import ssl
 import statistics
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 from benchmarks.table import Table
@@ -34,6 +34,7 @@ SIZE = 256 << 20
 SMALL = 1 << 20
 TOGETHER = 200
 TRIPS = 200
+QUIET = 6.0  # seconds until the last of the crowd is gone from every program
 CONFIG = DOCKER / "run" / "ssh_config"
 
 SERVER = """
@@ -68,7 +69,7 @@ sys.stdin.read()
 
 @dataclass(frozen=True)
 class Way:
-    """A local port that leads to the server, by TLS where a context is given.
+    """A local port that leads to the server, by TLS where an authority is given.
 
     Attributes
     ----------
@@ -78,18 +79,19 @@ class Way:
 
     port: int
     ssh: tuple[int, ...] = ()
-    context: ssl.SSLContext | None = None
+    authority: bytes | None = None
 
     def dial(self) -> socket.socket:
         """A connection to the server."""
         connection = socket.create_connection(("127.0.0.1", self.port))
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if self.context is not None:
-            return self.context.wrap_socket(connection, server_hostname=JUPYTER_TLS_NAME)
+        if self.authority is not None:
+            context = verify_context(self.authority)
+            return context.wrap_socket(connection, server_hostname=JUPYTER_TLS_NAME)
         return connection
 
     def processor(self) -> float:
-        """Processor seconds of the laptop so far: this process (the reader too) and ssh."""
+        """Processor seconds so far of this process, which holds the TLS ends, and of ssh."""
         ticks = 0
         for number in self.ssh:
             fields = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()
@@ -98,20 +100,25 @@ class Way:
 
 
 def run(rounds: int) -> list[Table]:
-    """Every figure of each way, `rounds` times in turn, after one round that does not count."""
+    """Every figure of each way, `rounds` times in turn, after one round that does not count.
+
+    Who reads is a process of its own, as a browser is.
+    """
     bring_up()
+    seconds: list[dict[str, float]] = []
+    processor: list[dict[str, float]] = []
+    trips: list[dict[str, float]] = []
+    crowd: list[dict[str, float]] = []
     with contextlib.ExitStack() as stack:
+        reader = stack.enter_context(ProcessPoolExecutor(1, mp_context=get_context("spawn")))
         ways = open_ways(stack)
-        seconds: list[dict[str, float]] = []
-        processor: list[dict[str, float]] = []
-        trips: list[dict[str, float]] = []
-        crowd: list[dict[str, float]] = []
         for _ in range(rounds + 1):
-            both = {name: download(way) for name, way in ways.items()}
+            both = {name: download(reader, way) for name, way in ways.items()}
             seconds.append({name: one[0] for name, one in both.items()})
             processor.append({name: one[1] for name, one in both.items()})
-            trips.append({name: round_trip(way) for name, way in ways.items()})
-            crowd.append({name: together(way) for name, way in ways.items()})
+            trips.append({name: reader.submit(trip, way).result() for name, way in ways.items()})
+            crowd.append({name: reader.submit(crowded, way).result() for name, way in ways.items()})
+            time.sleep(QUIET)
     return [
         Table("tunnel: seconds to read 256 MB from the login node", seconds[1:], PEER),
         Table("tunnel: processor seconds of the laptop for that", processor[1:], PEER),
@@ -128,7 +135,7 @@ def open_ways(stack: contextlib.ExitStack) -> dict[str, Way]:
     secure, plain = stack.enter_context(server(credentials))
     (secure_port, plain_port), ssh = stack.enter_context(ssh_forward(secure, plain))
     ways = {
-        PEER: Way(secure_port, (ssh,), verify_context(authority)),
+        PEER: Way(secure_port, (ssh,), authority),
         "ssh -L, plain text": Way(plain_port, (ssh,)),
     }
     ends = TlsEnds()
@@ -146,15 +153,22 @@ def open_ways(stack: contextlib.ExitStack) -> dict[str, Way]:
     return ways
 
 
-def download(way: Way) -> tuple[float, float]:
+def download(reader: ProcessPoolExecutor, way: Way) -> tuple[float, float]:
     """Seconds, and processor seconds of the laptop, to read everything over a new connection."""
-    began, used = time.monotonic(), way.processor()
+    used = way.processor()
+    seconds, read = reader.submit(whole, way).result()
+    return seconds, read + way.processor() - used
+
+
+def whole(way: Way) -> tuple[float, float]:
+    """Seconds and processor seconds of the reader for everything."""
+    began, used = time.monotonic(), time.process_time()
     with way.dial() as connection:
         fetch(connection, SIZE)
-    return time.monotonic() - began, way.processor() - used
+    return time.monotonic() - began, time.process_time() - used
 
 
-def round_trip(way: Way) -> float:
+def trip(way: Way) -> float:
     """Milliseconds from asking for one byte to having it, over an open connection."""
     taken = []
     with way.dial() as connection:
@@ -165,7 +179,7 @@ def round_trip(way: Way) -> float:
     return statistics.median(taken) * 1000
 
 
-def together(way: Way) -> float:
+def crowded(way: Way) -> float:
     """Seconds until so many connections, opened at once, have all read their part.
 
     Raises

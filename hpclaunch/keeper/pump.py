@@ -44,16 +44,31 @@ class _Side:
         self._interest = interest
 
     def read_into(self, other: _Side, buffer: memoryview) -> None:
-        """Read what is there, all of it (TLS may hold more than select sees), into `other`."""
-        while not self.ended and len(other.waiting) < _ENOUGH:
+        """Read what is there, all of it (TLS may hold more than select sees), into `other`.
+
+        TLS gives 16 KiB at a time: they are handed on together, or the other end's reader would
+        be woken for each.
+        """
+        full = True
+        while full and not self.ended and len(other.waiting) < _ENOUGH:
+            filled = self._fill(buffer)
+            if filled:
+                other.write(buffer[:filled])
+            full = filled == len(buffer)
+
+    def _fill(self, buffer: memoryview) -> int:
+        """Read until `buffer` is full or nothing more is there; returns how much that was."""
+        filled = 0
+        while filled < len(buffer):
             try:
-                count = self.sock.recv_into(buffer)
+                count = self.sock.recv_into(buffer[filled:])
             except _AGAIN:
-                return
+                break
             if count == 0:
                 self.ended = True
-                return
-            other.write(buffer[:count])
+                break
+            filled += count
+        return filled
 
     def write(self, data: memoryview) -> None:
         """Write `data` as far as it goes, and keep the rest."""
