@@ -72,10 +72,10 @@ def _watch(keeper: KeeperClient, book: Book, record: Record) -> int:
     while True:
         seen = time.time()
         time.sleep(0.5)
+        restarted = keeper.alive()  # takes its time, in which nobody slept
         slept = time.time() - seen
-        if slept > _SLEPT:
+        if slept > _SLEPT and not restarted:
             tell(f"{record.name}: this laptop slept for {slept:.0f} s")
-        keeper.alive()
         record = book.read(record.name)
         if record.outcome is not None:
             if record.outcome["error"] is not None:

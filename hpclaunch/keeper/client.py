@@ -138,20 +138,27 @@ class KeeperClient:
         """Have the keeper let go of a session: no more watching, no tunnel."""
         self._request("release", name=name)
 
-    def alive(self) -> None:
+    def alive(self) -> bool:
         """Make sure that a keeper is there; start another where it went away.
 
         The new one gets a connection where that needs nobody to be asked; else its sessions stay
         unreachable until somebody attaches.
+
+        Returns
+        -------
+        bool
+            Whether another had to be started.
         """
         try:
             self.status()
         except TransportError:
-            pass  # it is there, and has no connection
+            return False  # it is there, and has no connection
         except KeeperError:
             self._found = None
             with contextlib.suppress(TransportError):
                 self.connect(None)
+            return True
+        return False
 
     def status(self) -> dict[str, Any]:
         """``{"pid", "connected", "trouble", "sessions"}``."""

@@ -21,6 +21,7 @@ __all__ = ["Link"]
 _LOOK = 0.25  # seconds between two looks at the clock
 _PULSE = 2.0  # seconds between two signs of life
 _SILENCE = 4.0  # seconds without an answer after which a connection counts as silent
+_AWAKE = 1.0  # the same for one that was there before the laptop slept: often it is gone
 _MOMENT = 0.3  # seconds for a silent connection to answer again
 _SLEPT = 5.0  # a gap this long between two looks means that the laptop slept
 _AGAIN = 2.0  # seconds after an error that nobody foresaw
@@ -123,13 +124,13 @@ class Link:
             return f"the connection to {self._name} was lost"
         return f"no answer from {self._name}"
 
-    def _answers(self) -> bool:
+    def _answers(self, patience: float = _SILENCE) -> bool:
         """Whether the site gives a sign of life; asked again where the laptop slept meanwhile."""
         asked = time.time()
-        if self.transport.is_alive(_SILENCE):
+        if self.transport.is_alive(patience):
             return True
-        overslept = time.time() - asked > _SILENCE + _SLEPT
-        return overslept and self.transport.is_alive(_SILENCE)
+        overslept = time.time() - asked > patience + _SLEPT
+        return overslept and self.transport.is_alive(_AWAKE)
 
     def _mind(self) -> None:
         seen, asked = time.time(), time.monotonic()
@@ -140,7 +141,9 @@ class Link:
                     self._patience = Patience()
                 if self.up.is_set():
                     due = time.monotonic() - asked > _PULSE and self._wanted()
-                    if self.transport.lost.is_set() or ((slept or due) and not self._answers()):
+                    patience = _AWAKE if slept else _SILENCE
+                    ask = slept or due
+                    if self.transport.lost.is_set() or (ask and not self._answers(patience)):
                         self._down(self._what_is_wrong())
                     asked = time.monotonic() if slept or due else asked
                 elif self.trouble is not None and self._wanted():

@@ -36,8 +36,8 @@ class Keeper(access.Runner, Protocol):
     def release(self, name: str) -> None:
         """Let go of a session."""
 
-    def alive(self) -> None:
-        """Make sure that a keeper is there; start another where it went away."""
+    def alive(self) -> bool:
+        """Make sure that a keeper is there; whether another had to be started."""
 
 
 def follow(

@@ -160,7 +160,8 @@ def _handshake(
     """Agree on ciphers and keys with the server; return the transport, not yet verified."""
     transport = paramiko.Transport(road, default_window_size=WINDOW)
     transport.daemon = True
-    transport.banner_timeout = timeout
+    # Longer than we wait ourselves: its own error for silence reads like a host that hangs up.
+    transport.banner_timeout = timeout + 5
     options = transport.get_security_options()
     fast = [name for name in _CIPHERS if name in options.ciphers]
     options.ciphers = (*fast, *(name for name in options.ciphers if name not in fast))
