@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
@@ -14,7 +13,7 @@ import pytest
 import websocket
 
 from tests.support.cluster import PROFILE, Cluster
-from tests.support.launch import Laptop, eventually, kernel, processes_with
+from tests.support.launch import Laptop, eventually, kernel, processes_with, signal_each
 
 pytestmark = pytest.mark.cluster
 
@@ -48,8 +47,7 @@ def test_a_cell_outlives_a_sleeping_laptop_and_then_the_session_ends_with_its_wo
     begin_a_cell(document, CODE.format(name=name, seconds=CELL))
     numbers = processes_with(str(laptop.home))
     assert numbers, "the keeper at least"
-    for number in numbers:
-        os.kill(number, signal.SIGSTOP)
+    signal_each(numbers, signal.SIGSTOP)
     try:
         cluster.ssh(f"touch {name}.asleep")  # only now the cell's seconds begin
         ended_at = await_end(cluster, document, CELL + LIMIT + 25)
@@ -61,9 +59,7 @@ def test_a_cell_outlives_a_sleeping_laptop_and_then_the_session_ends_with_its_wo
         left = cluster.ssh(f"find .hpclaunch/sessions/{name}-* -type f -printf '%P '")
         assert "token" not in left and ".key" not in left, "nothing secret is left"
     finally:
-        for number in numbers:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(number, signal.SIGCONT)
+        signal_each(numbers, signal.SIGCONT)
     ended = eventually(lambda: (one := laptop.sessions()[name])["state"] == "ended" and one)
     assert ended["reason"].startswith(f"ended: idle for 0:00:0{LIMIT}")
     assert ended["idle_limit"] == f"00:00:0{LIMIT}"

@@ -7,7 +7,6 @@ a run.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import random
@@ -25,7 +24,7 @@ import pytest
 
 from hpclaunch.sessions.access import SUBMIT_TIMEOUT
 from tests.support.cluster import PROFILE, Cluster
-from tests.support.launch import Laptop, eventually, processes_with
+from tests.support.launch import Laptop, eventually, processes_with, signal_each
 
 pytestmark = pytest.mark.cluster
 
@@ -126,9 +125,7 @@ def kill_a_start(laptop: Laptop, name: str, delay: float, *options: str) -> None
 def kill_what_lives(laptop: Laptop) -> list[int]:
     """Kill every process of the laptop; returns those that were still there."""
     living = processes_with(str(laptop.home))  # a killed one too, until the kernel has buried it
-    for number in living:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(number, signal.SIGKILL)
+    signal_each(living, signal.SIGKILL)
     return living
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
 import os
@@ -28,7 +27,7 @@ import websocket
 from hpclaunch.sessions.kernel import Kernel
 from tests.support.cluster import PROFILE, Cluster
 from tests.support.gate import Gate
-from tests.support.launch import Laptop, eventually, processes_with
+from tests.support.launch import Laptop, eventually, processes_with, signal_each
 
 pytestmark = pytest.mark.cluster
 
@@ -227,9 +226,7 @@ def _from_a_good_state(session: Session) -> Iterator[None]:
 
 def wake(laptop: Laptop) -> None:
     """Let every process of the laptop run."""
-    for number in processes_with(str(laptop.home)):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(number, signal.SIGCONT)
+    signal_each(processes_with(str(laptop.home)), signal.SIGCONT)
 
 
 outages = pytest.mark.parametrize(
@@ -299,8 +296,7 @@ def test_the_laptop_sleeps(session: Session, sleep: int, meanwhile: str) -> None
     session.begin_to_count(sleep + 6)
     numbers = processes_with(str(session.laptop.home))
     assert len(numbers) >= 2, "the command and the keeper at least"
-    for number in numbers:
-        os.kill(number, signal.SIGSTOP)
+    signal_each(numbers, signal.SIGSTOP)
     time.sleep(sleep / 2)
     if meanwhile == "the site hangs up":
         session.gate.sever()

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from tests.support.cluster import DOCKER, PROFILE, Cluster
-from tests.support.launch import Laptop, eventually, processes_with
+from tests.support.launch import Laptop, eventually, processes_with, signal_each
 from tests.support.people import Codes, Logins, secret
 from tests.support.terminal import Person
 
@@ -243,11 +243,7 @@ def test_a_code_is_good_for_one_connection_and_a_new_one_needs_another(
 
 def drop_connection(laptop: Laptop) -> None:
     """End all of the laptop's processes, ssh's among them, as a reboot does."""
-    for number in processes_with(str(laptop.home)):
-        try:
-            os.kill(number, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
+    signal_each(processes_with(str(laptop.home)), signal.SIGKILL)
     eventually(lambda: not processes_with(str(laptop.home)), what="all processes are gone")
 
 

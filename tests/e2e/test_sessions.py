@@ -16,7 +16,7 @@ import pytest
 
 from tests.e2e.conftest import Place
 from tests.support.cluster import PROFILE, Cluster
-from tests.support.launch import Laptop, eventually, kernel, processes_with
+from tests.support.launch import Laptop, eventually, kernel, processes_with, signal_each
 
 NOBODY = ("--workers", "0")
 SLOW = 'login.prologue=["PATH=$HOME/slow:$PATH"]'
@@ -113,8 +113,7 @@ def test_the_record_survives_the_death_of_every_laptop_process(
     laptop: Laptop, place: Place
 ) -> None:
     document = laptop.start(place.site, *NOBODY, *place.options)
-    for number in laptop.keepers():
-        os.kill(number, signal.SIGKILL)
+    signal_each(laptop.keepers(), signal.SIGKILL)
     listed = laptop.sessions()[document["name"]]
     assert listed["state"] == ("ready" if place.is_local else "unreachable")
     assert listed["job"] == document["job"]["id"]
@@ -299,8 +298,7 @@ class TestOnTheCluster:
     ) -> None:
         process = laptop.spawn(*START_SLOW, stderr=subprocess.DEVNULL)
         eventually(cluster.jobs, what="the job is in the queue")
-        for number in processes_with(str(laptop.home)):
-            os.kill(number, signal.SIGKILL)
+        signal_each(processes_with(str(laptop.home)), signal.SIGKILL)
         process.wait()
         listed = laptop.sessions()["slow"]
         assert listed["state"] in ("queued", "starting", "unreachable")

@@ -23,6 +23,7 @@ from hpclaunch.schedulers.base import JobSpec, JobState, JobStatus
 from hpclaunch.schedulers.local import Local
 from hpclaunch.shell import Completed
 from hpclaunch.units import Walltime
+from tests.support.launch import signal_each
 
 pytestmark = [pytest.mark.local, pytest.mark.timeout(90)]
 needs_proc = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
@@ -111,8 +112,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
     cwd.mkdir()
     site = Site(Local(sys.executable, str(tmp_path / "spool")), cwd, uuid.uuid4().hex)
     yield site
-    for pid in site.processes():
-        os.kill(pid, signal.SIGKILL)
+    signal_each(site.processes(), signal.SIGKILL)
 
 
 def test_a_job_runs_where_and_as_it_was_submitted(site):
@@ -290,8 +290,7 @@ def test_a_job_whose_supervisor_was_killed_is_still_told_and_cancelled(site):
 
 
 def kill_all(site: Site, job_id: str) -> None:
-    for pid in site.processes():
-        os.kill(pid, signal.SIGKILL)
+    signal_each(site.processes(), signal.SIGKILL)
     wait_until(lambda: site.processes() == [], 5)
 
 
@@ -427,7 +426,6 @@ def test_where_marks_cannot_be_read_the_session_tells_the_jobs_processes(site, m
                 ]
                 assert outside.pid not in found
             finally:
-                for pid in orphans("/no/such/job", leader.pid):
-                    os.kill(pid, signal.SIGKILL)
+                signal_each(orphans("/no/such/job", leader.pid), signal.SIGKILL)
                 outside.kill()
     wait_until(lambda: orphans("/no/such/job", leader.pid) == [], 5)

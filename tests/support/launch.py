@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,6 +102,13 @@ def processes_with(*words: str) -> list[int]:
             if all(word.encode() in text for word in words):
                 found.append(int(entry.name))
     return found
+
+
+def signal_each(numbers: Iterable[int], what: signal.Signals) -> None:
+    """Send `what` to those of the processes `numbers` that have not ended meanwhile."""
+    for number in numbers:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(number, what)
 
 
 def eventually(check: Any, *, timeout: float = 20.0, what: str = "") -> Any:

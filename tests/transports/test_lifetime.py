@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import socket
 import threading
 import time
+from collections.abc import Iterable
 
 import psutil
 import pytest
@@ -14,8 +16,14 @@ from test_forwards import Echo, talk
 
 from hpclaunch.errors import TransportError, UnreachableError
 from hpclaunch.transports import openssh, ssh
+from tests.support.launch import signal_each
 
 pytestmark = pytest.mark.local
+
+
+def tell(processes: Iterable[psutil.Process], what: signal.Signals) -> None:
+    """Send `what` to those of `processes` that still are."""
+    signal_each((one.pid for one in processes), what)
 
 
 @pytest.fixture
@@ -123,12 +131,9 @@ def frozen(site, monkeypatch):
     transport.hold()
     assert transport.is_alive()
     stopped = site.sshd.sessions()
-    for process in stopped:
-        process.suspend()
+    tell(stopped, signal.SIGSTOP)
     yield transport
-    for process in stopped:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.resume()
+    tell(stopped, signal.SIGCONT)
 
 
 def test_a_frozen_site_is_not_alive_and_its_connection_is_kept(site, frozen) -> None:
@@ -137,8 +142,7 @@ def test_a_frozen_site_is_not_alive_and_its_connection_is_kept(site, frozen) -> 
     with pytest.raises(UnreachableError, match="does not answer"):
         frozen.connect()
     assert time.monotonic() - began < 12
-    for process in site.sshd.sessions():
-        process.resume()
+    tell(site.sshd.sessions(), signal.SIGCONT)
     frozen.connect()
     assert frozen.is_alive()
     assert not frozen.lost.is_set()
@@ -169,8 +173,7 @@ def test_a_silent_connection_is_replaced_as_often_as_needed(site, echo) -> None:
     suspended: list[psutil.Process] = []
     for round_ in range(1, 4):
         silent = [process for process in site.sshd.sessions() if process not in suspended]
-        for process in silent:
-            process.suspend()
+        tell(silent, signal.SIGSTOP)
         suspended += silent
         assert not transport.is_alive(0.5)
         transport.renew(5.0)
@@ -178,8 +181,6 @@ def test_a_silent_connection_is_replaced_as_often_as_needed(site, echo) -> None:
         assert talk(endpoint, b"again") == b"again|5"
         assert not transport.lost.is_set()
         assert site.sshd.logins() == 1 + round_
-    for process in suspended:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.resume()
+    tell(suspended, signal.SIGCONT)
     assert transport.is_alive(), "the end of the old ones takes nothing from the new one"
     assert transport.run(["echo", "still"]).stdout == "still\n"
