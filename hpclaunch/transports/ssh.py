@@ -11,6 +11,7 @@ import hashlib
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +33,8 @@ __all__ = ["ParamikoSSH"]
 
 _MOMENT = 0.4
 """Seconds for an echo."""
+_FADE = 20.0
+"""Seconds of silence after which a connection that was replaced is closed."""
 
 
 class ParamikoSSH:
@@ -58,6 +61,8 @@ class ParamikoSSH:
         self._forwards: dict[tuple[str, int], Forwarder] = {}
         self._link: Link | None = None
         self._pulse: Pulse | None = None
+        self._forwarded: weakref.WeakSet[paramiko.Channel] = weakref.WeakSet()
+        self._replaced: set[Link] = set()
         self.lost = threading.Event()
         """Set when the connection has ended by itself; see `Transport`."""
 
@@ -68,7 +73,7 @@ class ParamikoSSH:
                 return
             check_directory(self._control_dir, len("p-") + 12)
             self._drop()
-            self._drop(open_link(self._target, ask))
+            self._go_on_with(open_link(self._target, ask))
 
     def renew(self, patience: float) -> None:
         """Make a second connection beside a silent one; see `Transport.renew`.
@@ -82,7 +87,7 @@ class ParamikoSSH:
         link = open_link(replace(self._target, connect_timeout=patience), None)
         with self._guard:
             if self._link is old and not (pulse and pulse.answers(2 * _MOMENT, since)):
-                self._drop(link)
+                self._go_on_with(link)
                 return
         link.close()  # the old one was faster, or a person was: what runs through it need not break
 
@@ -138,6 +143,8 @@ class ParamikoSSH:
                 forwarder.close()
             self._forwards.clear()
             self._drop()
+            for link in list(self._replaced):
+                link.close()
 
     def _answers(self, timeout: float) -> bool:
         pulse = self._pulse
@@ -157,18 +164,42 @@ class ParamikoSSH:
             raise silent(self._target)
         return False
 
-    def _drop(self, fresh: Link | None = None) -> None:
-        """End the connection we have, and go on with a fresh one or with none."""
+    def _drop(self) -> None:
+        """End the connection we have."""
         old, pulse = self._link, self._pulse
         if pulse is not None:
             pulse.stop()
-        # The new one first: who finds the old one closed shall not think that all is lost.
-        self._link, self._pulse = fresh, None
-        if fresh is not None:
-            self.lost.clear()
-            self._pulse = Pulse(fresh, self.lost)
+        self._link = self._pulse = None
         if old is not None:
             old.close()
+
+    def _go_on_with(self, fresh: Link) -> None:
+        """Use a fresh connection. What runs through the old one may outlive its silence."""
+        old, pulse = self._link, self._pulse
+        if pulse is not None:
+            pulse.stop()
+        self.lost.clear()
+        self._link, self._pulse = fresh, Pulse(fresh, self.lost)
+        if old is not None and pulse is not None:
+            self._replaced.add(old)
+            threading.Thread(target=self._fade, args=(old, pulse), daemon=True).start()
+
+    def _fade(self, old: Link, pulse: Pulse) -> None:
+        """Close a connection that was replaced, once it carries nothing or stays silent."""
+        heard = time.monotonic()
+        while self._carries(old) and time.monotonic() - heard < _FADE:
+            if pulse.answers(1.0):
+                heard = time.monotonic()
+                time.sleep(1.0)
+        old.close()
+        self._replaced.discard(old)
+
+    def _carries(self, link: Link) -> bool:
+        """Whether the connection is there, and something is forwarded through it."""
+        transport = link.transport
+        with self._guard:
+            through = [one for one in self._forwarded if one.get_transport() is transport]
+        return transport.is_active() and not all(one.closed for one in through)
 
     def _transport(self) -> paramiko.Transport:
         link = self._link
@@ -195,9 +226,12 @@ class ParamikoSSH:
         return channel
 
     def _open_channel(self, host: str, port: int, timeout: float) -> paramiko.Channel:
-        return self._transport().open_channel(
+        channel = self._transport().open_channel(
             "direct-tcpip", (host, port), ("127.0.0.1", 0), window_size=WINDOW, timeout=timeout
         )
+        with self._guard:
+            self._forwarded.add(channel)
+        return channel
 
     def _socket(self, host: str, port: int) -> Path | None:
         if sys.platform == "win32":

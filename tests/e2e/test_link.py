@@ -258,6 +258,7 @@ def test_a_connection_that_answers_again_is_kept(session: Session) -> None:
     page = session.page()
     session.gate.shut()
     session.wait_until_unreachable(f"no answer from {HOST}")
+    session.must_have_said(f"unreachable: no answer from {HOST}")
     back = session.gate.open(thaw=True)
     session.must_be_back(back)
     eventually(lambda: session.listed["state"] == "ready", what="it is ready again")

@@ -44,7 +44,7 @@ class Echo:
             threading.Thread(target=self._serve, args=(caller,), daemon=True).start()
 
     def _serve(self, caller: socket.socket) -> None:
-        with caller:
+        with caller, contextlib.suppress(ConnectionResetError, BrokenPipeError):
             size = 0
             while data := caller.recv(65536):
                 size += len(data)

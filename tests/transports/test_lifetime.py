@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import psutil
 import pytest
 from sshd_process import processes_with, wait_for
-from test_forwards import Echo, talk
+from test_forwards import Echo, call, talk
 
 from hpclaunch.errors import TransportError, UnreachableError
 from hpclaunch.transports import openssh, ssh
@@ -184,3 +184,39 @@ def test_a_silent_connection_is_replaced_as_often_as_needed(site, echo) -> None:
     tell(suspended, signal.SIGCONT)
     assert transport.is_alive(), "the end of the old ones takes nothing from the new one"
     assert transport.run(["echo", "still"]).stdout == "still\n"
+
+
+@pytest.mark.parametrize("kind", ["paramiko"], indirect=True)  # ssh ends all with its connection
+@pytest.mark.parametrize("comes_back", [True, False])
+def test_what_runs_through_a_connection_outlives_its_replacement(
+    site, echo, comes_back: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page's websocket is not cut because its connection was slow to answer."""
+    monkeypatch.setattr(ssh, "_FADE", 4.0)
+    transport = site.connected()
+    transport.hold()
+    endpoint = transport.forward(echo.host, echo.port)
+    with call(endpoint) as page:
+        page.sendall(b"before")
+        assert page.recv(100) == b"before"
+        silent = site.sshd.sessions()
+        tell(silent, signal.SIGSTOP)
+        assert not transport.is_alive(0.5)
+        transport.renew(5.0)
+        assert site.sshd.logins() == 2
+        page.sendall(b"after")
+        if comes_back:
+            tell(silent, signal.SIGCONT)
+            assert page.recv(100) == b"after"
+            page.shutdown(socket.SHUT_WR)
+            assert page.recv(100) == b"|11"
+        else:
+            assert page.recv(100) == b"", "it is given up in the end"
+        assert talk(endpoint, b"new") == b"new|3"
+    tell(silent, signal.SIGCONT)
+    wait_for(
+        lambda: len({one.pid for one in silent} & {p.pid for p in site.sshd.sessions()}) == 0,
+        15,
+        "the end of the connection that was replaced",
+    )
+    assert transport.is_alive() and not transport.lost.is_set()
