@@ -11,7 +11,7 @@ from hpclaunch.schedulers.base import JobSpec
 from hpclaunch.sites.catalog import LoadedSite
 from hpclaunch.sites.model import Queue
 
-__all__ = ["hold_against_limits"]
+__all__ = ["hold_against_limits", "most_jobs", "source_of"]
 
 
 @dataclass(frozen=True)
@@ -77,12 +77,20 @@ def hold_against_limits(loaded: LoadedSite, job: JobSpec, who: str, option: str)
     if passed:
         faults = "; ".join(
             f"{limit.what.format(limit.asked(job))}, where queue {queue.name!r} allows "
-            f"{limit.allows(queue)} ({limit.key} in {_source(loaded, queue, limit.key)})"
+            f"{limit.allows(queue)} ({limit.key} in {source_of(loaded, queue, limit.key)})"
             for limit in passed
         )
         hint = _nearest(loaded.site.queues, job, passed, option)
         raise PlanError(f"{who} asks for {faults}", hint=hint)
     return None
+
+
+def most_jobs(loaded: LoadedSite, name: str | None, *, beside: JobSpec) -> int | None:
+    """How many jobs fit into the queue `name` beside the job `beside`; None without a limit."""
+    queue = loaded.site.queue(name)
+    if queue is None or queue.max_jobs is None:
+        return None
+    return queue.max_jobs - (loaded.site.queue(beside.queue) is queue)
 
 
 def _unchecked(loaded: LoadedSite, name: str | None) -> str | None:
@@ -114,7 +122,7 @@ def _nearest(queues: tuple[Queue, ...], job: JobSpec, passed: list[_Limit], opti
     return f"no queue allows it all; the nearest: {', '.join(words)}"
 
 
-def _source(loaded: LoadedSite, queue: Queue, key: str) -> str:
+def source_of(loaded: LoadedSite, queue: Queue, key: str) -> str:
     """Where a limit stands; a limit that nobody wrote is a default of what describes the queue."""
     place = ("queues", str(loaded.site.queues.index(queue)))
     origin = loaded.origin(*place, key)

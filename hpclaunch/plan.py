@@ -14,11 +14,12 @@ from typing import Literal
 
 from hpclaunch import paths
 from hpclaunch.errors import PlanError, UsageError
-from hpclaunch.limits import hold_against_limits
+from hpclaunch.limits import hold_against_limits, most_jobs, source_of
 from hpclaunch.request import Request
 from hpclaunch.schedulers.base import JobSpec
 from hpclaunch.sites.catalog import LoadedSite
 from hpclaunch.sites.model import Environment
+from hpclaunch.units import Memory
 
 __all__ = ["DaskPlan", "Plan", "Request", "make_plan"]
 
@@ -37,14 +38,25 @@ class DaskPlan:
     workers : int
         How many the session starts.
     job : JobSpec
-        One worker job; its memory is also the worker's memory limit.
+        One worker job.
+    processes : int
+        Workers of one job.
+    max_jobs : int or None
+        Most worker jobs at one time, as far as the profile knows.
     local_directory : str or None
     """
 
     mode: Literal["jobqueue", "local"]
     workers: int
     job: JobSpec
+    processes: int
+    max_jobs: int | None
     local_directory: str | None
+
+    @property
+    def jobs(self) -> int:
+        """How many jobs make the workers that the session starts."""
+        return -(-self.workers // self.processes)
 
 
 @dataclass(frozen=True)
@@ -247,21 +259,28 @@ def _workers(loaded: LoadedSite, request: Request) -> int:
 
 def _plan_worker(loaded: LoadedSite, job: JobSpec, workers: int) -> DaskPlan | None:
     site = loaded.site
-    if site.dask.memory is None:
+    dask = site.dask
+    if dask.memory is None:
         return None
+    local = site.scheduler.kind == "local"
+    processes = 1 if local else dask.processes
+    queue = dask.queue or job.queue
     return DaskPlan(
-        mode="local" if site.scheduler.kind == "local" else "jobqueue",
+        mode="local" if local else "jobqueue",
         workers=workers,
         job=replace(
             job,
             name=f"{job.name}-w",
+            walltime=dask.walltime or job.walltime,
             nodes=1,
-            cores=site.dask.cores,
-            memory=site.dask.memory,
+            cores=dask.cores * processes,
+            memory=Memory(dask.memory.bytes * processes),
             gpus=0,
-            queue=site.dask.queue or job.queue,
+            queue=queue,
         ),
-        local_directory=site.dask.local_directory,
+        processes=processes,
+        max_jobs=most_jobs(loaded, queue, beside=job),
+        local_directory=dask.local_directory,
     )
 
 
@@ -270,5 +289,17 @@ def _warnings(loaded: LoadedSite, job: JobSpec, dask: DaskPlan | None) -> list[s
     found = [hold_against_limits(loaded, job, "the session", "--queue {}")]
     if dask is not None:
         option = "--set dask.queue={}"
-        found.append(hold_against_limits(loaded, dask.job, "a Dask worker", option))
+        many = dask.processes > 1
+        who = f"a job of {dask.processes} Dask workers" if many else "a Dask worker"
+        found.append(hold_against_limits(loaded, dask.job, who, option))
+        if dask.max_jobs is not None and dask.jobs > dask.max_jobs:
+            queue = loaded.site.queue(dask.job.queue)
+            assert queue is not None
+            raise PlanError(
+                f"{dask.workers} Dask workers are {dask.jobs} jobs, where queue {queue.name!r} "
+                f"leaves room for {dask.max_jobs} "
+                f"(max_jobs = {queue.max_jobs} in {source_of(loaded, queue, 'max_jobs')})",
+                hint=f"ask for {dask.max_jobs * dask.processes} workers or fewer; more workers in "
+                "each job: --set dask.processes=N",
+            )
     return list(dict.fromkeys(warning for warning in found if warning is not None))

@@ -84,8 +84,10 @@ def _worker_spec(plan: Plan) -> dict[str, object]:
         return {}
     job = plan.worker.job
     return {
-        "cores": job.cores,
-        "memory": job.memory.bytes if job.memory else None,
+        "cores": job.cores // plan.worker.processes,
+        "memory": job.memory.bytes // plan.worker.processes if job.memory else None,
+        "processes": plan.worker.processes,
+        "max_jobs": plan.worker.max_jobs,
         "walltime": job.walltime.seconds,
         "queue": job.queue,
         "account": job.account,

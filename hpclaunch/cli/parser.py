@@ -107,6 +107,15 @@ def _sessions(commands: Any) -> None:
     status.add_argument("name", metavar="NAME")
     status.add_argument("--json", action="store_true", help="print a JSON document")
 
+    scale = _add(
+        commands, "scale", ("scale", "scale"), "Have more or fewer Dask workers in a session."
+    )
+    scale.add_argument("name", metavar="NAME")
+    scale.add_argument("workers", metavar="N", nargs="?", type=int, help="so many workers")
+    scale.add_argument("--min", metavar="A", type=int, help="adapt by itself: at least")
+    scale.add_argument("--max", metavar="B", type=int, help="and at most so many")
+    scale.add_argument("--json", action="store_true", help="print a JSON document")
+
     logs = _add(commands, "logs", ("logs", "logs"), "Print the log of a session's job.")
     logs.add_argument("name", metavar="NAME")
     logs.add_argument("-f", "--follow", action="store_true", help="go on as the log grows")

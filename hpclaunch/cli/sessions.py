@@ -15,6 +15,7 @@ from hpclaunch.errors import HpclaunchError, KeeperError, UsageError
 from hpclaunch.keeper.client import KeeperClient
 from hpclaunch.sessions import access
 from hpclaunch.sessions.book import Book
+from hpclaunch.sessions.cluster import ask_cluster, cluster_lines
 from hpclaunch.sessions.follow import progress
 from hpclaunch.sessions.record import Record, as_of_text
 from hpclaunch.sessions.stop import stop as stop_session
@@ -62,16 +63,33 @@ def status(arguments: argparse.Namespace) -> int:
     book = Book()
     record, reachable = _refreshed_one(book, arguments.name)
     one = document(record, reachable)
+    dask = _cluster(book, record, one["state"])
+    if dask is not None:
+        one["dask"] = dask
     if arguments.json:
         print(json.dumps(one))
         return 0
+    one.pop("dask", None)
     for key, value in one.items():
         print(f"{key.replace('_', ' ')}: {'-' if value is None else value}")
     if record.outcome is not None and record.outcome["error"] is not None:
         print("\n".join(HpclaunchError.from_dict(record.outcome["error"]).lines()))
     elif record.url is not None and one["state"] == "ready":
         print(f"url: {record.url}/lab (`hpclaunch attach {record.name}` opens it)")
+    if dask is not None:
+        print("\n".join(cluster_lines(dask)))
     return 0
+
+
+def _cluster(book: Book, record: Record, state: str) -> dict[str, Any] | None:
+    """How the session's Dask cluster is; None without one, or while nothing answers."""
+    if state != "ready" or record.dask is None:
+        return None
+    try:
+        return ask_cluster(record, book.token(record.name), timeout=_REFRESH)
+    except HpclaunchError as error:
+        tell("\n".join(error.lines()))
+        return None
 
 
 def why(arguments: argparse.Namespace) -> int:

@@ -9,33 +9,36 @@ writes where the scheduler is into Dask's configuration of the session and into
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
 import sys
 from collections.abc import Awaitable
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import dask
-from distributed import Nanny, Security, SpecCluster
 
-from hpclaunch.clusters.guard import GuardedScheduler
+from hpclaunch.clusters import control
+from hpclaunch.clusters.jobspage import add_jobs_page
+from hpclaunch.clusters.localprocesses import LocalProcesses
 from hpclaunch.clusters.state import Journal, State
 from hpclaunch.clusters.submitter import Submitter, outside_of_job
-from hpclaunch.errors import HpclaunchError
+from hpclaunch.errors import HpclaunchError, SchedulerError
 from hpclaunch.node import daskconfig
 from hpclaunch.node.clock import ends_at
-from hpclaunch.node.dask import place_of
+from hpclaunch.node.dask import CONTROL, place_of
 from hpclaunch.node.daskconfig import Place
 from hpclaunch.node.files import write_private_json
 from hpclaunch.node.layout import Layout
 from hpclaunch.node.processes import end_with_parent
 from hpclaunch.node.spec import Session, read_session
-from hpclaunch.schedulers.slurm import Slurm
+from hpclaunch.schedulers.kinds import batch_scheduler
 
-__all__ = ["Holder", "local_cluster", "main"]
+__all__ = ["Holder", "main"]
 
 log = logging.getLogger("hpclaunch.holder")
 
@@ -59,34 +62,40 @@ class Holder:
     def __init__(self, session: Session, place: Place, surroundings: dict[str, str]) -> None:
         self._session = session
         self._place = place
+        self._surroundings = surroundings
         self._journal = Journal(session)
-        self._end = ends_at(session, datetime.now(timezone.utc), surroundings)
-        self._submitter = Submitter(
-            Slurm(session.scheduler_options),
-            session.worker_job_name,
-            self._journal,
-            outside_of_job(surroundings),
-        )
+        self._submitter: Submitter | None = None
 
     async def run(self) -> None:
         """Hold the cluster until SIGTERM or SIGINT."""
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        cluster = await self._cluster()
+        self._cluster = await self._make()
+        tasks: list[asyncio.Future[Any]] = [asyncio.ensure_future(self._journal.keep(self._told))]
         try:
-            self._tell(cluster.scheduler_address)
+            self._configure()
+            path = str(Path(self._place.node_directory, CONTROL))
+            await control.serve(path, self._cluster, self._cluster.document)
             if self._session.mode == "local":
-                self._journal.publish()
+                self._journal.publish(self._told())
                 await self._jupyter_first(stop)
-                cluster.scale(self._session.workers)
+                await self._cluster.set_workers(self._session.workers)
             else:
-                cluster.scale(self._session.workers)
-                await self._first_answers(stop)
-                self._journal.publish()
+                add_jobs_page(self._cluster.scheduler, self._cluster.document)
+                tasks.append(asyncio.ensure_future(self._first_workers()))
+                tasks.append(asyncio.ensure_future(stop.wait()))
+                await asyncio.wait(
+                    tasks[-2:], timeout=_ANSWERS, return_when=asyncio.FIRST_COMPLETED
+                )
+                self._journal.publish(self._told())
+                tasks.append(asyncio.ensure_future(self._cluster.follow()))
+            self._journal.changed()
             await stop.wait()
         finally:
-            await self._close(cluster)
+            for task in tasks:
+                task.cancel()
+            await self._close()
 
     async def _jupyter_first(self, stop: asyncio.Event) -> None:
         """Wait until Jupyter answers: workers that start here meanwhile take its cores from it."""
@@ -94,71 +103,57 @@ class Holder:
         while not rendezvous.exists() and not stop.is_set():
             await asyncio.sleep(_TICK)
 
-    async def _first_answers(self, stop: asyncio.Event) -> None:
-        """Wait for what the scheduler says to the first submits, so that a refusal is told."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + _ANSWERS
-        while self._submitter.answers < self._session.workers and loop.time() < deadline:
-            if stop.is_set():
-                return
-            await asyncio.sleep(_TICK)
+    async def _first_workers(self) -> None:
+        """Ask for what the session wants; a refusal is told with the session, which lives on."""
+        with contextlib.suppress(SchedulerError):  # logged, and told by the cluster's document
+            await self._cluster.set_workers(self._session.workers)
 
-    def _cluster(self) -> SpecCluster:
+    async def _make(self) -> Any:
+        """The cluster, started and without workers."""
         if self._session.mode == "local":
-            return local_cluster(self._session, self._place)
-        from hpclaunch.clusters import jobqueue
+            return await LocalProcesses(self._session, self._place)
+        from hpclaunch.clusters.elastic import BatchCluster
 
-        return jobqueue.cluster(self._session, self._place, self._submitter, self._end)
-
-    def _tell(self, address: str) -> None:
-        """Let notebooks, the agent and the laptop know where the scheduler is."""
         session = self._session
+        self._submitter = Submitter(
+            batch_scheduler(session.scheduler, session.scheduler_options),
+            session.worker_job_name,
+            outside_of_job(self._surroundings),
+        )
+        end = ends_at(session, datetime.now(timezone.utc), self._surroundings)
+        return await BatchCluster(session, self._place, self._submitter, end, self._journal.changed)
+
+    def _configure(self) -> None:
+        """Let notebooks know where the scheduler is."""
+        session, address = self._session, self._cluster.scheduler_address
         found = daskconfig.settings(session, self._place, address)
         write_private_json(session.path(Layout.DASK_FILE), found)
-        assert session.mode is not None
-        self._journal.opened(State("running", session.mode, address, session.workers))
         log.info("the scheduler is at %s", address)
 
-    async def _close(self, cluster: SpecCluster) -> None:
+    def _told(self) -> State:
+        """What the agent and the laptop are told."""
+        more = self._cluster.document()
+        assert self._session.mode is not None
+        return State(
+            "running",
+            self._session.mode,
+            self._cluster.scheduler_address,
+            more.pop("workers"),
+            more.pop("jobs"),
+            more.pop("problem"),
+            more,
+        )
+
+    async def _close(self) -> None:
         """Cancel the worker jobs first: they cost the user's allocation."""
         log.info("closing the cluster")
-        if self._session.mode == "jobqueue":
+        told = self._told()
+        if self._submitter is not None:
             await _within(_PATIENCE, self._submitter.cancel_all())
-        await _within(_PATIENCE, cluster.close())
-        self._journal.closed()
-
-
-def local_cluster(session: Session, place: Place) -> SpecCluster:
-    """A cluster whose workers are processes of this job.
-
-    Like ``distributed.LocalCluster``, which takes no scheduler class.
-    """
-    jobs = session.jobs
-    if jobs is None:
-        raise ValueError("the session says nothing about workers")
-    common = {"host": place.address, "protocol": "tls://", "security": Security()}
-    pages = {"dashboard_address": "127.0.0.1:0"}
-    worker = {
-        **common,
-        **pages,
-        "dashboard": False,
-        "nthreads": jobs.cores,
-        "memory_limit": jobs.memory,
-    }
-    scheduler = {
-        **common,
-        **pages,
-        "port": 0,
-        "dashboard": True,
-        "dashboard_socket": place.dashboard_socket,
-    }
-    return SpecCluster(
-        scheduler={"cls": GuardedScheduler, "options": scheduler},
-        worker={"cls": Nanny, "options": worker},
-        security=Security(),
-        asynchronous=True,
-        name="local",
-    )
+            left = self._submitter.alive
+            told.jobs[:] = [job for job in told.jobs if job["id"] in left]
+        await _within(_PATIENCE, self._cluster.close())
+        self._journal.write(replace(told, state="closed"))
 
 
 async def _within(seconds: float, work: Awaitable[Any]) -> None:

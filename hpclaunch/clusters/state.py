@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+import asyncio
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from hpclaunch.node.files import write_private_json
 from hpclaunch.node.layout import Layout
 from hpclaunch.node.spec import Session
 
 __all__ = ["Journal", "State"]
+
+_PAUSE = 0.3  # seconds between two writes: a thousand jobs come one after another
 
 
 @dataclass(frozen=True)
@@ -22,20 +26,23 @@ class State:
     mode : str
     scheduler : str
         Address of the Dask scheduler.
-    workers : int
-        Workers asked for.
-    jobs : tuple of str
-        Ids of the worker jobs that have been submitted and not been cancelled.
+    workers : int or None
+        Workers asked for; None while the cluster adapts itself.
+    jobs : list of dict
+        The worker jobs that are not known to be over, as `BatchCluster.document` tells them.
     problem : str or None
-        The scheduler's own words, where it refused a worker job.
+        The batch scheduler's own words, where it refused a worker job.
+    more : dict
+        What else the cluster tells of itself.
     """
 
     state: str
     mode: str
     scheduler: str
-    workers: int
-    jobs: tuple[str, ...] = field(default=())
+    workers: int | None
+    jobs: list[dict[str, Any]] = field(default_factory=list)
     problem: str | None = None
+    more: dict[str, Any] = field(default_factory=dict)
 
 
 class Journal:
@@ -43,50 +50,28 @@ class Journal:
 
     def __init__(self, session: Session) -> None:
         self._path = session.path(Layout.DASK_STATE)
-        self._state: State | None = None
+        self._stale = asyncio.Event()
         self._public = False
 
-    @property
-    def state(self) -> State:
-        """What the file holds now.
+    def changed(self) -> None:
+        """Note that the file does not tell the truth any more."""
+        self._stale.set()
 
-        Raises
-        ------
-        RuntimeError
-            Before `opened`.
-        """
-        if self._state is None:
-            raise RuntimeError("the cluster is not up yet")
-        return self._state
+    async def keep(self, state: Any) -> None:
+        """Write what `state()` returns whenever something has changed, for ever."""
+        while True:
+            await self._stale.wait()
+            self._stale.clear()
+            if self._public:
+                self.write(state())
+            await asyncio.sleep(_PAUSE)
 
-    def opened(self, state: State) -> None:
-        """Note that the scheduler is up."""
-        self._write(state)
+    def publish(self, state: State) -> None:
+        """Write the file, now and whenever something changes; the agent waits for it."""
+        self._public = True
+        self.write(state)
 
-    def publish(self) -> None:
-        """Write the file from now on; the agent waits for it. Idempotent."""
-        if not self._public:
-            self._public = True
-            self._write(self.state)
-
-    def submitted(self, job: str) -> None:
-        """Note a worker job that is in the queue."""
-        self._write(replace(self.state, jobs=(*self.state.jobs, job)))
-
-    def cancelled(self, job: str) -> None:
-        """Note a worker job that is no more."""
-        left = tuple(one for one in self.state.jobs if one != job)
-        self._write(replace(self.state, jobs=left))
-
-    def refused(self, words: str) -> None:
-        """Note that the batch scheduler refused a worker job, in its words."""
-        self._write(replace(self.state, problem=words))
-
-    def closed(self) -> None:
-        """Note the end."""
-        self._write(replace(self.state, state="closed"))
-
-    def _write(self, state: State) -> None:
-        self._state = state
+    def write(self, state: State) -> None:
+        """Write the file, if it is public."""
         if self._public:
             write_private_json(self._path, asdict(state))

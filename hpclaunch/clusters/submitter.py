@@ -1,24 +1,27 @@
-"""Submits worker jobs from inside a job, and cancels every one of them."""
+"""Submits worker jobs from inside a job, many in one submission, and cancels every one of them."""
 # ruff: noqa: UP041  (runs on the environment's Python, which may be 3.9 or 3.10)
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
-from hpclaunch.clusters.state import Journal
-from hpclaunch.errors import SchedulerError
-from hpclaunch.schedulers.base import JobSpec
-from hpclaunch.schedulers.slurm import Slurm
+from hpclaunch.errors import SchedulerError, SubmitError
+from hpclaunch.schedulers.base import JobSpec, JobState, JobStatus, Scheduler
 from hpclaunch.shell import Completed
 
-__all__ = ["Submitter", "outside_of_job"]
+__all__ = ["Script", "Submitter", "outside_of_job"]
 
 log = logging.getLogger("hpclaunch.holder")
 
 _AT_ONCE = 4  # submit commands that run at the same time: controllers are shared
 _PATIENCE = 60.0  # seconds for one command of the scheduler
+
+Script = Callable[[JobSpec, Sequence[str]], str]
+"""The text of a batch script for a job and the names of its copies."""
 
 
 def outside_of_job(surroundings: Mapping[str, str]) -> dict[str, str]:
@@ -38,72 +41,132 @@ def outside_of_job(surroundings: Mapping[str, str]) -> dict[str, str]:
     return kept
 
 
+@dataclass(frozen=True)
+class _Order:
+    """One job that somebody waits for."""
+
+    spec: JobSpec
+    name: str
+    script: Script
+    answer: asyncio.Future[str]
+
+
 class Submitter:
     """The worker jobs of one session.
 
+    Jobs that are asked for in one turn of the event loop and are equal become one submission, as
+    far as the scheduler has arrays; so do cancellations.
+
     Parameters
     ----------
-    slurm : Slurm
+    scheduler : Scheduler
     name : str
         The name that the worker jobs of this session have, and nobody else's.
-    journal : Journal
-        Where submitted ids and refusals are noted.
     surroundings : mapping
         The environment for the scheduler's commands.
     """
 
-    def __init__(
-        self, slurm: Slurm, name: str, journal: Journal, surroundings: Mapping[str, str]
-    ) -> None:
-        self._slurm = slurm
+    def __init__(self, scheduler: Scheduler, name: str, surroundings: Mapping[str, str]) -> None:
+        self._scheduler = scheduler
         self._name = name
-        self._journal = journal
         self._surroundings = dict(surroundings)
         self._turn = asyncio.Semaphore(_AT_ONCE)
         self._closing = False
-        self.answers = 0
-        """Submits that came to an end, well or not."""
+        self._orders: list[_Order] = []
+        self._cancels: list[tuple[Sequence[str], asyncio.Future[None]]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._most_copies: int | None = None
+        self._submissions: set[str] = set()
+        self._alive: dict[str, None] = {}
+        self.may_have_strays = False
+        """Whether a submit was not answered: its job may be in the queue all the same."""
+
+    @property
+    def alive(self) -> list[str]:
+        """Ids of the jobs that were submitted and are not known to be over."""
+        return list(self._alive)
+
+    @property
+    def copy_variable(self) -> str | None:
+        """As the scheduler's."""
+        return self._scheduler.copy_variable
 
     def directives(self, spec: JobSpec) -> list[str]:
         """The lines of a batch script that describe `spec`."""
-        return self._slurm.directives(spec)
+        return self._scheduler.directives(spec)
 
-    async def submit(self, spec: JobSpec, script: str) -> str:
-        """Submit `script`; returns the job's id.
+    async def submit(self, spec: JobSpec, name: str, script: Script) -> str:
+        """Submit one job; returns its id.
+
+        Parameters
+        ----------
+        spec : JobSpec
+            A single one; equal ones become copies of one submission.
+        name : str
+            What the script knows this job by.
+        script : callable
 
         Raises
         ------
         SchedulerError
             If the scheduler refused the job, or the session is ending.
         """
-        async with self._turn:
-            if self._closing:
-                raise SchedulerError("the session is ending; no more workers are submitted")
-            try:
-                said = await self._run(self._slurm.submit_command(spec), script)
-                job = self._slurm.parse_submit(said)
-            except SchedulerError as error:
-                log.error("\n".join(error.lines()))
-                self._journal.refused(error.said or error.what)
-                raise
-            finally:
-                self.answers += 1
-        self._journal.submitted(job)
-        return job
+        answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        if not self._orders:
+            asyncio.get_running_loop().call_soon(self._send_orders)
+        self._orders.append(_Order(spec, name, script, answer))
+        return await answer
 
     async def cancel(self, jobs: Sequence[str]) -> None:
-        """Cancel those of `jobs` that are still on record.
+        """Cancel those of `jobs` that are still alive.
 
         Raises
         ------
         SchedulerError
             If one may still be alive.
         """
-        alive = [job for job in jobs if job in self._journal.state.jobs]
-        for argv in self._slurm.cancel_commands(alive):
-            self._slurm.parse_cancel(await self._run(argv))
-        for job in alive:
-            self._journal.cancelled(job)
+        alive = [job for job in jobs if job in self._alive]
+        if not alive:
+            return
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if not self._cancels:
+            asyncio.get_running_loop().call_soon(self._send_cancels)
+        self._cancels.append((alive, done))
+        await done
+
+    async def status(self, jobs: Sequence[str]) -> Mapping[str, JobStatus]:
+        """What the scheduler says of `jobs`, in one query; UNKNOWN where it does not answer."""
+        try:
+            said = await self._run(self._scheduler.status_command(jobs))
+        except SchedulerError as error:
+            return {one: JobStatus(one, JobState.UNKNOWN, reason=error.what) for one in jobs}
+        return self._scheduler.parse_status(said, jobs)
+
+    def never_starts(self, status: JobStatus) -> str | None:
+        """Why a waiting job can never start, in words."""
+        return self._scheduler.never_starts(status)
+
+    def forget(self, job: str) -> None:
+        """Note that a job is over."""
+        self._alive.pop(job, None)
+
+    async def cancel_strays(self) -> None:
+        """Cancel jobs that came into the queue by a submit that was not answered.
+
+        Raises
+        ------
+        SchedulerError
+            If the scheduler does not answer.
+        """
+        for _ in range(_AT_ONCE):  # no submit is under way while we look
+            await self._turn.acquire()
+        try:
+            strays = [job for job in await self._find() if job not in self._submissions]
+            await self._cancel_now(strays)
+            self.may_have_strays = False
+        finally:
+            for _ in range(_AT_ONCE):
+                self._turn.release()
 
     async def cancel_all(self) -> None:
         """Cancel every worker job, also one whose id was never told; submit no more.
@@ -114,13 +177,102 @@ class Submitter:
             If one may still be alive.
         """
         self._closing = True
-        await self.cancel(self._journal.state.jobs)
+        await self._cancel_now(self.alive)
         for _ in range(_AT_ONCE):  # a command that is under way ends before we look
             await self._turn.acquire()
-        said = await self._run(self._slurm.find_command(self._name))
-        left = self._slurm.parse_find(said, self._name)
-        for argv in self._slurm.cancel_commands(left):
-            self._slurm.parse_cancel(await self._run(argv))
+        await self._cancel_now(await self._find())
+
+    def _send_orders(self) -> None:
+        orders, self._orders = self._orders, []
+        groups: dict[tuple[JobSpec, Script], list[_Order]] = {}
+        for order in orders:
+            groups.setdefault((order.spec, order.script), []).append(order)
+        for group in groups.values():
+            self._begin(self._submit_group(group))
+
+    def _send_cancels(self) -> None:
+        cancels, self._cancels = self._cancels, []
+        self._begin(self._cancel_group(cancels))
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _submit_group(self, orders: list[_Order]) -> None:
+        most = await self._copies() if len(orders) > 1 else 1
+        parts = [orders[start : start + most] for start in range(0, len(orders), most)]
+        await asyncio.gather(*map(self._submit_part, parts))
+
+    async def _copies(self) -> int:
+        """How many copies of a job one submission may have; the scheduler is asked once."""
+        if self._most_copies is None:
+            command = self._scheduler.copies_command()
+            if command is None:
+                self._most_copies = 1
+            else:
+                try:
+                    self._most_copies = self._scheduler.parse_copies(await self._run(command))
+                except SchedulerError as error:
+                    log.warning("jobs are submitted one by one: %s", error.what)
+                    return 1
+        return self._most_copies
+
+    async def _submit_part(self, orders: list[_Order]) -> None:
+        """One submission."""
+        spec = replace(orders[0].spec, copies=len(orders))
+        try:
+            async with self._turn:
+                if self._closing:
+                    raise SchedulerError("the session is ending; no more workers are submitted")
+                script = orders[0].script(spec, [order.name for order in orders])
+                said = await self._run(self._scheduler.submit_command(spec), script)
+                try:
+                    job = self._scheduler.parse_submit(said)
+                except SubmitError:
+                    raise
+                except SchedulerError:
+                    self.may_have_strays = True
+                    raise
+                self._submissions.add(job)
+                ids = self._scheduler.ids_of_copies(job, len(orders))
+                self._alive.update(dict.fromkeys(ids))
+        except Exception as error:
+            if isinstance(error, SchedulerError):
+                log.error("\n".join(error.lines()))
+            for order in orders:
+                if not order.answer.done():
+                    order.answer.set_exception(error)
+            return
+        for index, order in enumerate(orders):
+            if not order.answer.done():
+                order.answer.set_result(ids[index])
+
+    async def _cancel_group(
+        self, cancels: list[tuple[Sequence[str], asyncio.Future[None]]]
+    ) -> None:
+        failure: Exception | None = None
+        try:
+            await self._cancel_now([job for jobs, _ in cancels for job in jobs])
+        except SchedulerError as error:
+            failure = error
+        for _, done in cancels:
+            if done.done():
+                continue
+            if failure is None:
+                done.set_result(None)
+            else:
+                done.set_exception(failure)
+
+    async def _cancel_now(self, jobs: Sequence[str]) -> None:
+        for argv in self._scheduler.cancel_commands(jobs):
+            self._scheduler.parse_cancel(await self._run(argv))
+        for job in jobs:
+            self.forget(job)
+
+    async def _find(self) -> list[str]:
+        said = await self._run(self._scheduler.find_command(self._name))
+        return self._scheduler.parse_find(said, self._name)
 
     async def _run(self, argv: Sequence[str], text: str = "") -> Completed:
         """Run a command of the scheduler.

@@ -1,23 +1,10 @@
-"""Dask workers as batch jobs: dask-jobqueue's cluster, with our own way to submit and cancel.
-
-dask-jobqueue pastes values into ``#SBATCH`` lines as they are, logs a refused submit and forgets
-it, and takes the first number in the answer for the job's id. Here the directives, the commands
-and the reading of their answers are those of `hpclaunch.schedulers`.
-"""
-# ruff: noqa: UP017  (runs on the environment's Python, which may be 3.9 or 3.10)
+"""What one job of Dask workers asks for, and the batch script that it runs. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import datetime, timedelta, timezone
-from typing import Any
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 
-from dask_jobqueue import SLURMCluster
-from dask_jobqueue.slurm import SLURMJob
-from distributed import Security, Status
-
-from hpclaunch.clusters.guard import GuardedScheduler
-from hpclaunch.clusters.submitter import Submitter
 from hpclaunch.node import daskconfig
 from hpclaunch.node.daskconfig import Place
 from hpclaunch.node.layout import Layout
@@ -26,12 +13,25 @@ from hpclaunch.schedulers.base import JobSpec
 from hpclaunch.shell import quote
 from hpclaunch.units import Memory, Walltime
 
-__all__ = ["arguments", "cluster", "job_class", "job_spec", "lifetime", "walltime_left"]
+__all__ = ["job_spec", "jobs_of", "log_of", "memory_limit", "retreat", "script", "walltime_left"]
 
 _MINUTE = 60
 _MARGIN = timedelta(seconds=60)  # workers end before the session that holds their scheduler
 _DEATH_TIMEOUT = 60  # seconds a worker looks for a scheduler that is gone
-_RETREAT = 60  # seconds before its job's end that a worker hands its data to others
+_NANNY = 100 * 10**6  # bytes that a worker's nanny takes, with distributed 2026.8 on Python 3.11
+
+
+def jobs_of(session: Session) -> WorkerJobs:
+    """What the session says about worker jobs.
+
+    Raises
+    ------
+    ValueError
+        If it says nothing.
+    """
+    if session.jobs is None:
+        raise ValueError("the session says nothing about worker jobs")
+    return session.jobs
 
 
 def walltime_left(wanted: int, end: datetime | None, now: datetime) -> Walltime:
@@ -51,23 +51,15 @@ def walltime_left(wanted: int, end: datetime | None, now: datetime) -> Walltime:
     return Walltime(max(_MINUTE, left // _MINUTE * _MINUTE))
 
 
-def job_spec(session: Session, worker: str, walltime: Walltime) -> JobSpec:
-    """The batch job of one worker.
-
-    Parameters
-    ----------
-    session : Session
-    worker : str
-        Name of the worker, of which its log is named.
-    walltime : Walltime
-    """
-    jobs = _jobs(session)
+def job_spec(session: Session, walltime: Walltime) -> JobSpec:
+    """The batch job of ``jobs.processes`` workers; its log is named after its id."""
+    jobs = jobs_of(session)
     return JobSpec(
         name=session.worker_job_name,
-        log=session.path(f"{Layout.WORKERS}/{worker}.log"),
+        log=session.path(Layout.WORKERS) + "/",
         walltime=walltime,
-        cores=jobs.cores,
-        memory=Memory(jobs.memory),
+        cores=jobs.cores * jobs.processes,
+        memory=Memory(jobs.memory * jobs.processes),
         queue=jobs.queue,
         account=jobs.account,
         qos=jobs.qos,
@@ -75,119 +67,86 @@ def job_spec(session: Session, worker: str, walltime: Walltime) -> JobSpec:
     )
 
 
-def lifetime(walltime: Walltime) -> int | None:
-    """Seconds after which a worker retires, so that its data outlives its job.
+def log_of(session: Session, job: str) -> str:
+    """Where the output of the worker job `job` is."""
+    return session.path(f"{Layout.WORKERS}/{job}.log")
 
-    None for jobs so short that nothing would be left.
+
+def memory_limit(jobs: WorkerJobs) -> int:
+    """Bytes that one worker may use of its share of the job: its nanny needs some too.
+
+    Where the scheduler kills jobs that use more than they asked for, a worker must be stopped by
+    its nanny before, or its data goes with all other workers of the job.
     """
-    return walltime.seconds - _RETREAT if walltime.seconds >= 5 * _RETREAT else None
+    return jobs.memory - min(_NANNY, jobs.memory // 5)
 
 
-def arguments(session: Session, place: Place) -> dict[str, Any]:
-    """Arguments of `SLURMCluster` for the session's cluster.
+def retreat(walltime: Walltime) -> int | None:
+    """Seconds before its job's end that a worker hands its data to others and leaves.
 
-    Directives are not among them: `job_class` writes them.
+    A twentieth of the walltime, between half a minute and five. None for jobs so short that
+    nothing would be left.
+
+    Examples
+    --------
+    >>> retreat(Walltime(120)), retreat(Walltime(3600)), retreat(Walltime(60))
+    (30, 180, None)
     """
-    jobs = _jobs(session)
-    return {
-        "name": "worker",
-        "cores": jobs.cores,
-        "memory": f"{jobs.memory} B",
-        "processes": 1,
-        "python": quote(place.python),
-        "job_script_prologue": daskconfig.prologue(session, place),
-        "death_timeout": _DEATH_TIMEOUT,
-        "worker_extra_args": ["--no-dashboard", "--dashboard-address", "127.0.0.1:0"],
-        "shebang": "#!/bin/bash",
-        "protocol": "tls://",
-        "scheduler_options": {
-            "host": place.address,
-            "port": 0,
-            "dashboard": True,
-            "dashboard_address": "127.0.0.1:0",
-            "dashboard_socket": place.dashboard_socket,
-        },
-    }
+    if walltime.seconds < 90:
+        return None
+    return max(30, min(300, walltime.seconds // 20))
 
 
-def job_class(
-    session: Session, submitter: Submitter, walltime: Callable[[], Walltime]
-) -> type[SLURMJob]:
-    """The class of the session's worker jobs, as dask-jobqueue wants it.
+def script(
+    session: Session,
+    place: Place,
+    scheduler: str,
+    directives: Sequence[str],
+    spec: JobSpec,
+    names: Sequence[str],
+    copy_variable: str | None,
+) -> str:
+    """The batch script of a submission: each copy starts the workers of its name.
 
-    Parameters
-    ----------
-    session : Session
-    submitter : Submitter
-    walltime : callable
-        What a job that is made now may ask for.
-    """
-
-    class WorkerJob(SLURMJob):  # type: ignore[misc]
-        """One worker."""
-
-        def __init__(
-            self,
-            scheduler: str | None = None,
-            name: str | None = None,
-            *,
-            worker_extra_args: list[str],
-            security: object = None,  # the job reads the session's TLS from DASK_CONFIG
-            **options: Any,
-        ) -> None:
-            granted = walltime()
-            retreat = lifetime(granted)
-            ends = ["--lifetime", f"{retreat}s"] if retreat else []
-            extra = [*worker_extra_args, *ends]
-            super().__init__(scheduler, name, worker_extra_args=extra, **options)
-            self._spec = job_spec(session, str(name), granted)
-            self.job_header = "\n".join(submitter.directives(self._spec))
-
-        async def _submit_job(self, script_filename: str) -> str:
-            return await submitter.submit(self._spec, self.job_script())
-
-        def _job_id_from_submit_output(self, out: str) -> str:
-            return out
-
-        async def close(self) -> None:
-            if self.job_id is not None:
-                await submitter.cancel([self.job_id])
-            self.status = Status.closed
-
-    return WorkerJob
-
-
-def cluster(
-    session: Session, place: Place, submitter: Submitter, end: datetime | None
-) -> SLURMCluster:
-    """The session's cluster, not started and without workers.
+    The lifetime of workers counts from the end that the job really has, and differs from job to
+    job by up to half the `retreat`, so that they do not all hand over their data at one time.
 
     Parameters
     ----------
     session : Session
     place : Place
-    submitter : Submitter
-    end : datetime or None
-        When the session ends.
+    scheduler : str
+        Address of the Dask scheduler.
+    directives : sequence of str
+        The lines that describe `spec`.
+    spec : JobSpec
+    names : sequence of str
+        One for each copy; a job with several workers adds ``-0``, ``-1`` and so on.
+    copy_variable : str or None
+        The variable that numbers the copies.
     """
-    wanted = _jobs(session).walltime
-    if wanted is None:
-        raise ValueError("worker jobs need a walltime")
-
-    def walltime() -> Walltime:
-        return walltime_left(wanted, end, datetime.now(timezone.utc))
-
-    return SLURMCluster(
-        **arguments(session, place),
-        job_cls=job_class(session, submitter, walltime),
-        scheduler_cls=GuardedScheduler,
-        security=Security(),
-        silence_logs=False,
-        asynchronous=True,
-    )
-
-
-def _jobs(session: Session) -> WorkerJobs:
-    if session.jobs is None:
-        raise ValueError("the session says nothing about worker jobs")
-    return session.jobs
+    jobs = jobs_of(session)
+    number = f"${{{copy_variable}:-0}}" if copy_variable and len(names) > 1 else "0"
+    words = [
+        *(quote(place.python), "-m", "distributed.cli.dask_worker", quote(scheduler)),
+        *("--name", f'"${{names[{number}]}}"', "--nthreads", str(jobs.cores)),
+        *("--memory-limit", f"{memory_limit(jobs)}B", "--nworkers", str(jobs.processes)),
+        *("--nanny", "--death-timeout", str(_DEATH_TIMEOUT), "--protocol", "tls://"),
+        *("--no-dashboard", "--dashboard-address", "127.0.0.1:0"),
+    ]
+    lines = [
+        "#!/bin/bash",
+        *directives,
+        *daskconfig.prologue(session, place),
+        "names=(" + " ".join(map(quote, names)) + ")",
+    ]
+    margin = retreat(spec.walltime)
+    if margin is not None:
+        words += ["--lifetime", '"$lifetime s"']
+        lines += [
+            "now=$(date +%s)",
+            f"ends=${{SLURM_JOB_END_TIME:-$((now + {spec.walltime.seconds}))}}",
+            f"lifetime=$((ends - now - {margin} - RANDOM % {margin // 2 + 1}))",
+            "((lifetime > 0)) || lifetime=1",
+        ]
+    return "\n".join([*lines, " ".join(words), ""])

@@ -26,13 +26,16 @@ from hpclaunch.node.files import (
 from hpclaunch.node.layout import Layout
 from hpclaunch.node.spec import Session
 
-__all__ = ["DASHBOARD_HEADER", "PAGES", "Dask", "place_of"]
+__all__ = ["CONTROL", "DASHBOARD_HEADER", "PAGES", "Dask", "place_of"]
 
 DASHBOARD_HEADER = "X-Hpclaunch-Dashboard"
 """The request header that carries the session's dashboard secret."""
 
 PAGES = "pages"
 """Among Jupyter's settings: what `hpclaunch.node.labpages` needs to know."""
+
+CONTROL = "control"
+"""Name of the holder's socket in the private directory of its node."""
 
 _LAST_WORDS = 20  # lines of the holder's log that go into a failure
 _ROOM = 64  # bytes of a directory's path that leave room for a socket's (unix(7): 108 in all)

@@ -84,6 +84,7 @@ def settings(session: Session, place: Place, scheduler: Optional[str] = None) ->
     }
     if scheduler is not None:
         found["scheduler-address"] = scheduler
+        found["distributed"]["client"] = {"preload": ["hpclaunch.clusters.session"]}
     if not session.is_local:
         found["jobqueue"] = {session.scheduler: _jobqueue(session, place)}
     return found
@@ -194,9 +195,9 @@ def _jobqueue(session: Session, place: Place) -> dict[str, Any]:
     found.update(
         {
             "name": quote(session.worker_job_name),
-            "cores": jobs.cores,
-            "memory": "{} B".format(jobs.memory),
-            "processes": 1,
+            "cores": jobs.cores * jobs.processes,
+            "memory": "{} B".format(jobs.memory * jobs.processes),
+            "processes": jobs.processes,
             "queue": _word(jobs.queue),
             "account": _word(jobs.account),
             "job-extra-directives": _extra(jobs.qos, jobs.extra_directives),

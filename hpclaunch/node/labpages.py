@@ -8,16 +8,23 @@ the port: whoever else listens on a port of this node never sees the secret.
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 from typing import Any
 
+from jupyter_server.base.handlers import APIHandler
 from jupyter_server.utils import url_path_join
 from jupyter_server_proxy.handlers import LocalProxyHandler
-from tornado.web import Application, HTTPError
+from tornado.web import Application, HTTPError, authenticated
 
-from hpclaunch.node.dask import DASHBOARD_HEADER
+from hpclaunch.node.dask import CONTROL, DASHBOARD_HEADER
+from hpclaunch.node.layout import CLUSTER_PAGE
 
 __all__ = ["add_pages"]
+
+
+_MOST = 2**24  # bytes of an answer: thousands of jobs
 
 
 class ClusterPages(LocalProxyHandler):  # type: ignore[misc]
@@ -42,8 +49,45 @@ class ClusterPages(LocalProxyHandler):  # type: ignore[misc]
         return {DASHBOARD_HEADER: self._secret}
 
 
+class SessionCluster(APIHandler):  # type: ignore[misc]
+    """Hands a question on to the process that holds the session's cluster.
+
+    GET asks how it is; POST for more or fewer workers, see `hpclaunch.clusters.control`.
+    """
+
+    _track_activity = False  # to look at a cluster is not to use the session
+
+    def initialize(self, directory: str) -> None:
+        """Take what `add_pages` gives."""
+        self._socket = os.path.join(directory, CONTROL)
+
+    @authenticated  # type: ignore[untyped-decorator]
+    async def get(self) -> None:
+        """Tell how the cluster is."""
+        self.finish(await self._ask({}))
+
+    @authenticated  # type: ignore[untyped-decorator]
+    async def post(self) -> None:
+        """Scale it."""
+        self.finish(await self._ask(self.get_json_body() or {}))
+
+    async def _ask(self, request: dict[str, Any]) -> bytes:
+        try:
+            reader, writer = await asyncio.open_unix_connection(self._socket, limit=_MOST)
+        except OSError as error:
+            raise HTTPError(404, f"this session holds no Dask cluster: {error}") from error
+        try:
+            writer.write(json.dumps(request).encode() + b"\n")
+            answer = await reader.readline()
+        finally:
+            writer.close()
+        if not answer.endswith(b"\n"):
+            raise HTTPError(502, "the process that holds the Dask cluster ended meanwhile")
+        return answer
+
+
 def add_pages(application: Application, base_url: str, directory: str, secret: str) -> None:
-    """Serve ``/dask-at/PORT/…``.
+    """Serve ``/dask-at/PORT/…`` and ``/hpclaunch/cluster``.
 
     Parameters
     ----------
@@ -57,4 +101,11 @@ def add_pages(application: Application, base_url: str, directory: str, secret: s
     """
     pattern = url_path_join(base_url, r"/dask-at/(\d{1,5})(/.*|)")
     arguments = {"directory": directory, "secret": secret}
-    application.add_handlers(".*$", [(pattern, ClusterPages, arguments)])
+    cluster = url_path_join(base_url, CLUSTER_PAGE)
+    application.add_handlers(
+        ".*$",
+        [
+            (pattern, ClusterPages, arguments),
+            (cluster, SessionCluster, {"directory": directory}),
+        ],
+    )

@@ -5,10 +5,13 @@ Standard library only: this module is read on the laptop and on the node.
 
 from __future__ import annotations
 
-__all__ = ["JUPYTER_TLS_NAME", "PULSE_PAGE", "Layout"]
+__all__ = ["CLUSTER_PAGE", "JUPYTER_TLS_NAME", "PULSE_PAGE", "Layout"]
 
 JUPYTER_TLS_NAME = "jupyter.hpclaunch.invalid"
 """The name in Jupyter's certificate. The laptop asks for it, whatever the node is called."""
+
+CLUSTER_PAGE = "/hpclaunch/cluster"
+"""Where the laptop asks the session's Dask cluster how it is, and for more or fewer workers."""
 
 PULSE_PAGE = "/hpclaunch/pulse"
 """Where the laptop feels whether Jupyter lives, and the agent hears which connections do that."""

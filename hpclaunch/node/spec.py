@@ -32,7 +32,11 @@ class WorkerJobs:
     cores : int
         Threads of one worker.
     memory : int
-        Memory of one worker, bytes.
+        Memory of one worker, bytes, what its own processes need included.
+    processes : int
+        Workers of one job.
+    max_jobs : int or None
+        Most worker jobs at one time.
     walltime : int or None
         Seconds that a worker job may run.
     queue, account, qos : str or None
@@ -56,6 +60,12 @@ class WorkerJobs:
     extra_directives: tuple[str, ...] = ()
     setup: tuple[str, ...] = ()
     local_directory: Optional[str] = None
+    processes: int = 1
+    max_jobs: Optional[int] = None
+
+    def jobs_for(self, workers: int) -> int:
+        """How many jobs make so many workers."""
+        return -(-workers // self.processes)
 
 
 @dataclass(frozen=True)
@@ -156,8 +166,8 @@ def _session(directory: str, fields: dict[str, Any]) -> Session:
     if mode not in (None, "jobqueue", "local"):
         raise ValueError("dask.mode must be 'jobqueue' or 'local', not {!r}".format(mode))
     if dask and mode == "jobqueue":
-        if fields["scheduler"] != "slurm":
-            raise ValueError("dask.mode 'jobqueue' needs scheduler 'slurm'")
+        if fields["scheduler"] == "local":
+            raise ValueError("dask.mode 'jobqueue' needs a batch scheduler")
         if dask.get("walltime") is None:
             raise ValueError("dask.walltime is missing: worker jobs need one")
     ends_in, idle_limit = fields.get("ends_in"), fields.get("idle_limit")
@@ -191,4 +201,6 @@ def _worker_jobs(fields: dict[str, Any]) -> WorkerJobs:
         extra_directives=tuple(fields.get("extra_directives") or ()),
         setup=tuple(fields.get("setup") or ()),
         local_directory=fields.get("local_directory"),
+        processes=int(fields.get("processes") or 1),
+        max_jobs=None if fields.get("max_jobs") is None else int(fields["max_jobs"]),
     )

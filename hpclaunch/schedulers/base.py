@@ -68,7 +68,8 @@ class JobSpec:
     name : str
         Unique, so that a job whose id was never read can be found again.
     log : str
-        Absolute path on the site of the job's output, both streams.
+        Absolute path on the site of the job's output, both streams. One that ends with ``/`` is a
+        directory, in which each job writes ``ID.log``.
     walltime : Walltime
     nodes, tasks_per_node, cores : int
         Nodes, tasks on each node, cores (CPUs as the scheduler counts them) for each task.
@@ -79,6 +80,9 @@ class JobSpec:
     queue, account, qos : str or None
     extra : tuple of str
         Further options, each one argument as on the submit command line (``--constraint=cpu``).
+    copies : int
+        So many equal jobs in one submission (an array). Each finds its number, from 0, in the
+        scheduler's `Scheduler.copy_variable`.
     """
 
     name: str
@@ -93,6 +97,7 @@ class JobSpec:
     account: str | None = None
     qos: str | None = None
     extra: tuple[str, ...] = ()
+    copies: int = 1
 
 
 @dataclass(frozen=True)
@@ -133,6 +138,19 @@ class Scheduler(Protocol):
     @property
     def kind(self) -> str:
         """The scheduler's name in a site profile."""
+
+    @property
+    def copy_variable(self) -> str | None:
+        """The environment variable that numbers the copies of a job; None without arrays."""
+
+    def copies_command(self) -> list[str] | None:
+        """Argv that asks how many copies one submission may have; None without arrays."""
+
+    def parse_copies(self, said: Completed) -> int:
+        """Most copies of one submission; 1 where they are switched off or nothing was said."""
+
+    def ids_of_copies(self, job: str, copies: int) -> list[str]:
+        """The id of each copy, in the order of their numbers; of a single job its own."""
 
     def directives(self, spec: JobSpec) -> list[str]:
         """The directive lines of a batch script for `spec`.

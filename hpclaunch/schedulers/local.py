@@ -42,8 +42,20 @@ class Local:
     """
 
     kind: ClassVar[str] = "local"
+    copy_variable: ClassVar[str | None] = None
     python: str
     spool: str
+
+    def copies_command(self) -> None:
+        """None: every job is submitted by itself."""
+
+    def parse_copies(self, said: Completed) -> int:
+        """One."""
+        return 1
+
+    def ids_of_copies(self, job: str, copies: int) -> list[str]:
+        """The job's own id."""
+        return [job]
 
     def directives(self, spec: JobSpec) -> list[str]:
         """The ``#HPCLAUNCH`` lines of a batch script. Cores and memory are not limited here.
@@ -54,6 +66,8 @@ class Local:
             If the job asks for what this machine has not (more nodes, a queue, an account, a
             QOS, further options), or a value cannot be said in a directive.
         """
+        if spec.copies != 1:
+            raise ValueError(f"this machine has no arrays of jobs, {spec.copies} are asked for")
         if spec.nodes != 1:
             raise ValueError(f"this machine is one node, the job asks for {spec.nodes}")
         for what, value in (("queue", spec.queue), ("account", spec.account), ("QOS", spec.qos)):

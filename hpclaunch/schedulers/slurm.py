@@ -32,6 +32,8 @@ __all__ = ["Slurm", "never_starts"]
 _ID = re.compile(r"\d+(?:[_+]\d+)?", re.ASCII)  # 7, 7_3 of an array, 7+1 of a heterogeneous job
 _SUBMITTED = re.compile(r"(?:Submitted batch job )?(\d+)(?:;\S+| on cluster \S+)?", re.ASCII)
 
+_ARRAY_SIZE = re.compile(r"^MaxArraySize\s*=\s*(\d+)", re.MULTILINE | re.ASCII)
+
 _FIND_FORMAT = "%F|%T|%j"  # %F: the array's own id for its tasks, else the job's
 
 # Environment variables of the user that would change what a command does behind our back. They
@@ -44,6 +46,7 @@ _UNWANTED = {
         "WCKEY",
     ),
     "sacct": (),
+    "scontrol": (),
 }
 # A laptop's clock and a cluster's may differ, so the accounting is asked a little further back.
 _CLOCKS_DIFFER = timedelta(hours=1)
@@ -73,6 +76,7 @@ class Slurm:
     """
 
     kind: ClassVar[str] = "slurm"
+    copy_variable: ClassVar[str | None] = "SLURM_ARRAY_TASK_ID"
     cluster_options: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -83,6 +87,19 @@ class Slurm:
                 raise ValueError(
                     f"{option!r} must name one cluster: a job's id is only valid there"
                 )
+
+    def copies_command(self) -> list[str]:
+        """Argv that asks for Slurm's configuration."""
+        return self._command("scontrol", "show", "config")
+
+    def parse_copies(self, said: Completed) -> int:
+        """Most tasks of one array: their numbers, from 0, stay below ``MaxArraySize``."""
+        match = _ARRAY_SIZE.search(said.stdout)
+        return max(1, int(match[1])) if match and said.exit == 0 else 1
+
+    def ids_of_copies(self, job: str, copies: int) -> list[str]:
+        """``JOB_INDEX`` for each task of an array."""
+        return [job] if copies == 1 else [f"{job}_{index}" for index in range(copies)]
 
     def directives(self, spec: JobSpec) -> list[str]:
         """The ``#SBATCH`` lines of a batch script, one option each."""
@@ -132,7 +149,8 @@ class Slurm:
         ValueError
             If `ids` is empty or one of them is no job id.
         """
-        jobs = ",".join(_checked(ids))
+        # Of an array the whole is asked: a thousand tasks would not fit on the command line.
+        jobs = ",".join(_wholes(ids))
         return self._command(
             *("squeue", "--noheader", "--array", "--states=all", f"--jobs={jobs}"),
             f"--format={STATUS_FORMAT}",
@@ -169,7 +187,7 @@ class Slurm:
             If `since` has no time zone, `ids` is empty or one of them is no job id.
         """
         # Of an array the whole is asked: sacct finds no single task that never started.
-        jobs = ",".join(dict.fromkeys(one.partition("_")[0] for one in _checked(ids)))
+        jobs = ",".join(_wholes(ids))
         start = []
         if since is not None:
             if since.tzinfo is None:
@@ -218,7 +236,7 @@ class Slurm:
 
     def cancel_commands(self, ids: Sequence[str]) -> list[list[str]]:
         """One argv that cancels all `ids`; for Slurm a finished job is no error."""
-        return [self._command("scancel", *_checked(ids))] if ids else []
+        return [self._command("scancel", *_ranges(_checked(ids)))] if ids else []
 
     def parse_cancel(self, said: Completed) -> None:
         """Check scancel's answer.
@@ -254,6 +272,38 @@ def _checked(ids: Sequence[str]) -> Sequence[str]:
         if not _ID.fullmatch(one):
             raise ValueError(f"{one!r} is no Slurm job id")
     return ids
+
+
+def _wholes(ids: Sequence[str]) -> list[str]:
+    """The jobs that `ids` belong to: for tasks of an array the array's own id."""
+    return list(dict.fromkeys(one.partition("_")[0] for one in _checked(ids)))
+
+
+def _ranges(ids: Sequence[str]) -> list[str]:
+    """`ids` with the tasks of an array in one word: one request to the controller.
+
+    Examples
+    --------
+    >>> _ranges(["7_0", "9", "7_1", "7_2", "7_5", "8_3"])
+    ['7_[0-2,5]', '9', '8_3']
+    """
+    tasks: dict[str, set[int]] = {one.partition("_")[0]: set() for one in ids}
+    for job, _, index in (one.partition("_") for one in ids):
+        if job not in ids:
+            tasks[job].add(int(index))
+    return [f"{job}_{_spelled(sorted(found))}" if found else job for job, found in tasks.items()]
+
+
+def _spelled(indices: Sequence[int]) -> str:
+    if len(indices) == 1:
+        return str(indices[0])
+    runs: list[list[int]] = []
+    for index in indices:
+        if runs and index == runs[-1][-1] + 1:
+            runs[-1][1:] = [index]
+        else:
+            runs.append([index])
+    return "[" + ",".join("-".join(map(str, run)) for run in runs) + "]"
 
 
 def _lives(word: str) -> bool:

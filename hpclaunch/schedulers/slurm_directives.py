@@ -28,7 +28,7 @@ def options(spec: JobSpec) -> list[str]:
     """
     pairs: list[tuple[str, object]] = [
         ("job-name", spec.name),
-        ("output", _log(spec.log)),
+        ("output", _log(spec)),
         ("time", spec.walltime.clock()),
         ("nodes", spec.nodes),
         ("ntasks-per-node", spec.tasks_per_node),
@@ -43,7 +43,9 @@ def options(spec: JobSpec) -> list[str]:
         raise ValueError("a job needs a name, or it could not be found again")
     words = [f"--{name}={value}" for name, value in pairs if value is not None]
     # A requeued job would start a second session under a name and a directory already used.
-    words += ["--no-requeue", *spec.extra]
+    words += ["--no-requeue"]
+    words += [f"--array=0-{spec.copies - 1}"] if spec.copies > 1 else []
+    words += spec.extra
     for word in words:
         if not word.startswith("-"):
             raise ValueError(f"{word!r} is no option of sbatch; write --name=value in one word")
@@ -65,10 +67,12 @@ def directive(option: str) -> str:
     return f"#SBATCH {name}{quote(value.replace(chr(92), chr(92) * 2))}"
 
 
-def _log(path: str) -> str:
+def _log(spec: JobSpec) -> str:
     """The log as a Slurm file name pattern, in which ``%`` begins a replacement symbol."""
+    path = spec.log
     if not path.startswith("/"):
         raise ValueError(f"the log of a job must be an absolute path, not {path!r}")
     if "\\" in path:
         raise ValueError(f"Slurm cannot write to a path with a backslash in it: {path!r}")
-    return path.replace("%", "%%")
+    each = "" if not path.endswith("/") else "%A_%a.log" if spec.copies > 1 else "%j.log"
+    return path.replace("%", "%%") + each

@@ -63,9 +63,9 @@ def scheduler_for(site: Site, base: str) -> Scheduler:
         from hpclaunch.schedulers.local import Local
 
         return Local(python=sys.executable, spool=f"{base}/jobs")
-    from hpclaunch.schedulers.slurm import Slurm
+    from hpclaunch.schedulers.kinds import batch_scheduler
 
-    return Slurm(cluster_options=site.scheduler.options)
+    return batch_scheduler(site.scheduler.kind, site.scheduler.options)
 
 
 def scheduler_of(record: Record) -> Scheduler:

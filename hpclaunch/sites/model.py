@@ -129,6 +129,9 @@ class Queue(Table):
     gpus_per_node: CountOrNone = 0
     """GPUs of one node."""
 
+    max_jobs: Count | None = None
+    """Most jobs that one user may have in it, waiting ones included."""
+
 
 class Environment(Table):
     """A Python environment on the site that has JupyterLab, and Dask where Dask is wanted."""
@@ -196,10 +199,18 @@ class Dask(Table):
     """Cores, and threads, of one worker."""
 
     memory: MemoryValue | None = None
-    """Memory of one worker; needed as soon as there are workers."""
+    """Memory of one worker, what it needs for itself included; needed as soon as there are
+    workers."""
+
+    processes: Count = 1
+    """Workers of one job; on a site without scheduler there are no jobs."""
 
     queue: Line | None = None
     """Queue of the worker jobs; by default the session's."""
+
+    walltime: WalltimeValue | None = None
+    """Walltime of a worker job, by default the session's. A job that ends before the session is
+    replaced by another."""
 
     local_directory: Line | None = None
     """Node-local directory for data that does not fit into memory, such as ``$TMPDIR``."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hpclaunch.node import address
-from hpclaunch.node.layout import Layout
+from hpclaunch.node.layout import CLUSTER_PAGE, Layout
 from tests.clusters.fake_slurm import Slurm
 from tests.node.live import TIDY, UMASK, Live, agent, make_session
 from tests.support.launch import processes_with
@@ -76,9 +76,9 @@ def test_session_with_worker_jobs(tmp_path: Path, slurm: Slurm) -> None:
         with running.kernel() as kernel:
             check_notebook(running, kernel.run)
         check_submission(slurm, running)
-        assert sorted(running.json(Layout.DASK_STATE)["jobs"]) == ["1", "2"]
+        check_scaling(running, slurm)
         assert running.end(seconds=TIDY) == 0
-    assert slurm.cancelled == {"1", "2"}
+    assert slurm.cancelled == set(slurm.jobs) == {"1_0", "1_1", "2"}
     wait(lambda: not slurm.alive, 10)
     state = running.json(Layout.DASK_STATE)
     assert (state["jobs"], state["state"]) == ([], "closed"), "it was not killed"
@@ -100,7 +100,7 @@ print(json.dumps(list(client.run(look).values())))
     for told in json.loads(run(code)):
         assert told["FROM_SETUP"] == "set by the site"
         assert told["SLURM_NTASKS"] is None
-        assert told["SLURM_JOB_ID"] in ("1", "2")
+        assert told["SLURM_JOB_ID"] in ("1_0", "1_1")
         assert told["cwd"] == running.environment["HOME"]
         assert told["scratch"].startswith(running.environment["SCRATCH_OF_NODE"])
         assert told["umask"] == UMASK
@@ -121,7 +121,8 @@ own.close()
 
 def check_submission(slurm: Slurm, running: Live) -> None:
     """What sbatch was given."""
-    assert sorted(slurm.jobs) == ["1", "2"]
+    assert sorted(slurm.jobs) == ["1_0", "1_1"]
+    assert slurm.calls.count("sbatch") == 1
     for job in slurm.jobs.values():
         assert job["name"] == "hpclaunch-demo-0123456789ab-w"
         assert job["cwd"] == running.environment["HOME"]
@@ -132,6 +133,45 @@ def check_submission(slurm: Slurm, running: Live) -> None:
         # 1000 s are left to the session: a minute is kept, and SLURM counts in minutes.
         assert "#SBATCH --time=00:15:00" in script
         assert running.token not in script + json.dumps(job)
+
+
+def check_scaling(running: Live, slurm: Slurm) -> None:
+    """The notebook, the laptop and the file on disk speak of the same cluster."""
+    wait(lambda: alike(running) == {"1_0": "running", "1_1": "running"})
+    with running.kernel() as kernel:
+        kernel.run("from dask.distributed import Client; client = Client()")
+        assert "2 workers of 1 threads" in (shown := kernel.run("print(client.cluster)"))
+        assert "2 jobs running" in shown
+        slurm.hold("Priority")
+        kernel.run("client.cluster.scale(3)")
+        wait(lambda: "1 jobs queued (Priority)" in kernel.run("print(client.cluster)"))
+        wait(lambda: alike(running).get("2") == "queued")
+        slurm.refuse("sbatch: error: no more today")
+        said = kernel.run(
+            "try:\n    client.cluster.scale(5)\nexcept Exception as error:\n    print(error.said)"
+        )
+        assert said == "sbatch: error: no more today\n"
+    status, _, body = running.request("/dask/jobs")
+    assert status == 200
+    assert b"<td>2</td><td>queued</td><td>Priority</td>" in body
+    assert running.request("/dask/jobs", token=None)[0] in (302, 403)
+    status, _, body = running.request(CLUSTER_PAGE, token=None)
+    assert status in (302, 403) and b"jobs" not in body
+    status, _, body = running.request(CLUSTER_PAGE, method="POST", token=None, body={"workers": 9})
+    assert status in (302, 403)
+    told = json.loads(running.request(CLUSTER_PAGE)[2])["cluster"]
+    assert (told["workers"], told["present"]) == (5, 2)
+    assert told["problem"] == "sbatch: error: no more today"
+    status, _, body = running.request(CLUSTER_PAGE, method="POST", body={"workers": -1})
+    assert "-1 workers" in json.loads(body)["error"]["what"]
+    assert len(slurm.jobs) == 3
+
+
+def alike(running: Live) -> dict[str, str]:
+    """The jobs and their states, where the page and the file say the same; else nothing."""
+    page = json.loads(running.request(CLUSTER_PAGE)[2])["cluster"]["jobs"]
+    file = running.json(Layout.DASK_STATE)["jobs"]
+    return {job["id"]: job["state"] for job in page} if page == file else {}
 
 
 def test_refused_worker_jobs_are_told_and_the_notebook_lives(tmp_path: Path, slurm: Slurm) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import subprocess
+import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,12 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpclaunch.clusters.jobqueue import arguments, job_class, job_spec, lifetime, walltime_left
-from hpclaunch.clusters.state import Journal
-from hpclaunch.clusters.submitter import Submitter, outside_of_job
-from hpclaunch.node.daskconfig import Place, expandable
+from hpclaunch.clusters import workerjob
+from hpclaunch.clusters.submitter import outside_of_job
+from hpclaunch.clusters.workerjob import job_spec, memory_limit, walltime_left
+from hpclaunch.node.daskconfig import Place, expandable, prologue
 from hpclaunch.node.spec import Session, WorkerJobs
 from hpclaunch.schedulers.slurm import Slurm
+from hpclaunch.shell import quote
 from hpclaunch.units import Walltime
 from tests.lint_shell import findings
 
@@ -50,35 +53,31 @@ def session(**jobs: object) -> Session:
     )
 
 
-def script(one: Session) -> str:
-    submitter = Submitter(Slurm(), one.worker_job_name, Journal(one), {})
-    kind = job_class(one, submitter, lambda: Walltime(1800))
-    kept = {
-        key: value for key, value in arguments(one, PLACE).items() if key != "scheduler_options"
-    }
-    return str(kind("tls://10.1.2.3:4567", **{**kept, "name": "worker-0"}).job_script())
+def script(one: Session, *names: str, walltime: int = 1800) -> str:
+    slurm = Slurm()
+    spec = replace(job_spec(one, Walltime(walltime)), copies=len(names))
+    directives = slurm.directives(spec)
+    return workerjob.script(
+        one, PLACE, "tls://10.1.2.3:4567", directives, spec, names, slurm.copy_variable
+    )
 
 
 def test_script_of_a_worker_job() -> None:
     golden = Path(__file__).with_name("worker_job.sh")
-    assert script(session()) == golden.read_text()
+    assert script(session(processes=2), "worker0", "worker7") == golden.read_text()
 
 
 def test_script_passes_shellcheck(tmp_path: Path) -> None:
     path = tmp_path / "worker.sh"
-    path.write_text(script(session()))
+    path.write_text(script(session(), "worker0"))
     assert findings([path]) == []
 
 
 @given(st.text(st.characters(exclude_characters="\0\r\n$", codec="utf-8"), min_size=1))
 def test_any_path_of_the_environment_is_one_word(name: str) -> None:
     place = Place("10.1.2.3", f"/{name}/python", f"/{name}/lib", "/tmp/x")
-    words = arguments(session(), place)
-    line = f"printf '%s\\n' {words['python']}"
-    exports = [
-        line for line in words["job_script_prologue"] if line.startswith("export PYTHONPATH")
-    ]
-    shown = run([*exports, 'printf "%s\\n" "$PYTHONPATH"', line])
+    exports = [line for line in prologue(session(), place) if line.startswith("export PYTHONPATH")]
+    shown = run([*exports, 'printf "%s\\n" "$PYTHONPATH"', f"printf '%s\\n' {quote(place.python)}"])
     assert shown == f"/{name}/lib\n/{name}/python\n"
 
 
@@ -101,13 +100,6 @@ def test_variables_of_a_scratch_directory_are_those_of_the_worker() -> None:
         run([f"printf %s {word}"], USER="ann")
 
 
-def test_dashboard_and_comm_of_the_cluster() -> None:
-    found = arguments(session(), PLACE)
-    assert found["protocol"] == "tls://"
-    assert found["scheduler_options"]["host"] == "10.1.2.3"
-    assert found["scheduler_options"]["dashboard_address"] == "127.0.0.1:0"
-
-
 @pytest.mark.parametrize(
     ("wanted", "left", "granted"),
     [
@@ -124,15 +116,55 @@ def test_no_worker_outlives_the_session(wanted: int, left: timedelta | None, gra
     assert walltime_left(wanted, end, NOW) == Walltime(granted)
 
 
-def test_workers_retire_before_their_job_ends() -> None:
-    assert lifetime(Walltime(3600)) == 3540
-    assert lifetime(Walltime(240)) is None
+@pytest.mark.parametrize(
+    ("walltime", "end", "least", "most"),
+    [(120, None, 75, 90), (3600, None, 3330, 3420), (120, 600, 555, 570), (120, 10, 1, 1)],
+)
+def test_workers_retire_before_the_end_that_their_job_has(
+    walltime: int, end: int | None, least: int, most: int
+) -> None:
+    """Each time a little earlier or later, within half the time kept for handing over."""
+    lines = script(session(), "worker0", walltime=walltime).splitlines()
+    chosen = [line for line in lines if line.startswith(("now=", "ends=", "lifetime=", "((life"))]
+    told = {} if end is None else {"SLURM_JOB_END_TIME": str(int(time.time()) + end)}
+    seen = {int(run([*chosen, 'echo "$lifetime"'], **told)) for _ in range(12)}
+    assert least - 1 <= min(seen) and max(seen) <= most + 1
+    assert len(seen) > 1 or least == most
+    assert '--lifetime "$lifetime s"' in lines[-1]
+
+
+def test_jobs_too_short_to_hand_over_anything_have_no_lifetime() -> None:
+    assert "lifetime" not in script(session(), "worker0", walltime=60)
+
+
+def test_each_copy_knows_its_name(tmp_path: Path) -> None:
+    """The scheduler numbers the copies; a single job has no number."""
+    for names, told, name in (
+        (("worker3", "worker9"), {"SLURM_ARRAY_TASK_ID": "1"}, "worker9"),
+        (("worker3",), {}, "worker3"),
+    ):
+        lines = script(session(local_directory=None, setup=()), *names).splitlines()
+        lines[-1] = lines[-1].replace(quote(PLACE.python), "printf '%s\\n'")
+        shown = run(lines, TMPDIR=str(tmp_path), **told).split()
+        assert shown[shown.index("--name") + 1] == name
+    assert list(tmp_path.iterdir()) == [], "its scratch is gone again"
+
+
+@given(st.integers(100 * 10**6, 10**12), st.integers(1, 64))
+def test_workers_are_stopped_before_the_scheduler_kills_their_job(
+    memory: int, processes: int
+) -> None:
+    jobs = session(memory=memory, processes=processes).jobs
+    assert jobs is not None
+    asked = job_spec(session(memory=memory, processes=processes), Walltime(60)).memory
+    assert asked is not None and asked.in_mib() * 2**20 >= memory * processes
+    assert memory_limit(jobs) + min(10**8, memory // 5) == memory
 
 
 def test_job_is_named_so_that_stop_finds_it() -> None:
-    assert job_spec(session(), "worker-0", Walltime(60)).name == "hpclaunch-demo-0123456789ab-w"
+    assert job_spec(session(), Walltime(60)).name == "hpclaunch-demo-0123456789ab-w"
     unnamed = session(job_name=None)
-    assert job_spec(unnamed, "worker-0", Walltime(60)).name == "hpclaunch-demo-0123456789ab-w"
+    assert job_spec(unnamed, Walltime(60)).name == "hpclaunch-demo-0123456789ab-w"
 
 
 def test_environment_of_the_job_does_not_reach_its_workers() -> None:

@@ -117,6 +117,36 @@ def test_a_worker_is_held_against_its_own_queue():
     assert caught.value.hint == "queue 'fat' allows it: --set dask.queue=fat"
 
 
+MANY = [{**QUEUES[0], "max_jobs": 5}, QUEUES[1]]
+
+
+@pytest.mark.parametrize(
+    ("queue", "workers", "fits"),
+    [("short", 8, True), ("short", 9, False), ("long", 500, True)],
+)
+def test_workers_are_held_against_the_jobs_that_a_queue_takes(queue, workers, fits):
+    """Two workers are one job; in its own queue the session's job counts too."""
+    dask = {"workers": workers, "memory": "1 GB", "processes": 2, "queue": queue}
+    site = loaded(queues=MANY, scheduler=SCHEDULER, session=SESSION, dask=dask)
+    if fits:
+        plan = make_plan(site, Request(), name="x")
+        assert plan.dask is not None
+        assert (plan.dask.jobs, plan.dask.job.memory) == (workers // 2, Memory(2 * GB))
+        assert plan.dask.max_jobs == (4 if queue == "short" else None)
+        return
+    with pytest.raises(PlanError, match=r"9 Dask workers are 5 jobs.* leaves room for 4") as caught:
+        make_plan(site, Request(), name="x")
+    assert "(max_jobs = 5 in " in caught.value.what
+    assert caught.value.hint.startswith("ask for 8 workers or fewer")
+
+
+def test_a_job_of_several_workers_is_held_against_the_limits_of_a_node():
+    dask = {"workers": 1, "cores": 3, "memory": "4 GB", "processes": 3}
+    site = loaded(queues=QUEUES, scheduler=SCHEDULER, session=SESSION, dask=dask)
+    with pytest.raises(PlanError, match="a job of 3 Dask workers asks for 9 cores on a node"):
+        make_plan(site, Request(), name="x")
+
+
 def test_the_limits_source_is_the_layer_that_says_it(tmp_path):
     profile = slurm_with(queues=QUEUES, scheduler=SCHEDULER)
     asks = Request(walltime=Walltime(7200))
@@ -205,4 +235,5 @@ def fits(queue: Queue, job: JobSpec) -> bool:
 
 def test_every_limit_of_the_model_is_checked():
     described = set(Queue.model_fields) - {"name", "source", "checked_on"}
-    assert {limit.key for limit in _LIMITS} == described
+    of_many_jobs = {"max_jobs"}
+    assert {limit.key for limit in _LIMITS} | of_many_jobs == described

@@ -30,7 +30,7 @@ def faults(folder, content: dict[str, Any] | str, *settings: str) -> list[str]:
     ("tables", "line"),
     [
         ({"acount": "x"}, "acount: unknown key; did you mean 'account'?"),
-        ({"walltime": "1:00:00"}, "walltime: unknown key; [session] has a key of this name"),
+        ({"idle_limit": "1:00:00"}, "idle_limit: unknown key; [session] has a key of this name"),
         ({"cores": 1}, "cores: unknown key; [session] and [dask] have a key of this name"),
         ({"dask": {"worker": 2}}, "[dask] worker: unknown key; did you mean 'workers'?"),
         ({"network": {"zzz": 1}},

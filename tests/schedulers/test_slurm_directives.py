@@ -130,6 +130,17 @@ def test_what_slurm_could_not_read_is_refused(changes, words):
         Slurm().directives(spec(**changes))
 
 
+@pytest.mark.parametrize(
+    ("copies", "array", "log"), [(1, [], "/l%%g/%j.log"), (3, ["--array=0-2"], "/l%%g/%A_%a.log")]
+)
+def test_copies_of_a_job_are_an_array_with_a_log_for_each(copies, array, log):
+    spec = JobSpec("n", "/l%g/", Walltime(60), copies=copies)
+    said = options(spec)
+    assert [option for option in said if option.startswith("--array")] == array
+    assert f"--output={log}" in said
+    assert array == [] or array[0] in Slurm().submit_command(spec)
+
+
 def test_no_job_is_requeued():
     """A second run of the same job would begin in a directory that is used already."""
     assert "#SBATCH --no-requeue" in Slurm().directives(PLAIN)

@@ -147,6 +147,19 @@ def test_all_jobs_are_cancelled_by_one_command():
     assert command[-3:] == ["scancel", "4", "60_2"]
 
 
+@pytest.mark.parametrize(
+    ("ids", "words"),
+    [
+        (["7_0", "9", "7_1", "7_2", "7_5", "8_3"], ["7_[0-2,5]", "9", "8_3"]),
+        (["7_1", "7"], ["7"]),
+        (["7_10", "7_9"], ["7_[9-10]"]),
+    ],
+)
+def test_tasks_of_an_array_are_cancelled_by_one_word(ids, words):
+    (command,) = Slurm().cancel_commands(ids)
+    assert command[-len(words) :] == words
+
+
 def test_nothing_is_run_for_no_job():
     assert Slurm().cancel_commands([]) == []
 

@@ -219,9 +219,9 @@ def test_tasks_of_an_array_have_a_status_each():
     assert states == [JobState.RUNNING, JobState.QUEUED, JobState.LOST]
 
 
-def test_the_query_asks_for_finished_jobs_and_single_tasks_too():
-    command = Slurm().status_command(["4", "60_1"])
-    assert {"--states=all", "--array", "--jobs=4,60_1"} <= set(command)
+def test_the_query_asks_for_finished_jobs_and_whole_arrays():
+    command = Slurm().status_command(["4", "60_1", "60_2"])
+    assert {"--states=all", "--array", "--jobs=4,60"} <= set(command)
 
 
 @pytest.mark.parametrize("variable", ["SQUEUE_PARTITION", "SQUEUE_USERS", "SQUEUE_NAMES"])

@@ -153,3 +153,22 @@ def test_any_answer_is_an_id_or_a_scheduler_error(stdout, stderr, exit):
     except SchedulerError:
         return
     assert exit == 0 and job_id.isascii() and job_id.isdigit()
+
+
+@pytest.mark.parametrize(
+    ("stdout", "exit", "most"),
+    [
+        ("AccountingStorageTRES = cpu\nMaxArraySize            = 1001\nMaxJobCount = 9\n", 0, 1001),
+        ("MaxArraySize            = 0\n", 0, 1),
+        ("MaxArrayTasks = 7\n", 0, 1),
+        ("MaxArraySize            = 1001\n", 1, 1),
+        ("", 0, 1),
+    ],
+)
+def test_arrays_are_as_large_as_slurms_configuration_says(stdout, exit, most):
+    assert Slurm().parse_copies(Completed.of(["scontrol"], exit, stdout)) == most
+
+
+def test_each_task_of_an_array_has_an_id_of_its_own():
+    assert Slurm().ids_of_copies("7", 3) == ["7_0", "7_1", "7_2"]
+    assert Slurm().ids_of_copies("7", 1) == ["7"]

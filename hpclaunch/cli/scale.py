@@ -1,0 +1,51 @@
+"""`hpclaunch scale`: more or fewer Dask workers in a session, fixed or adaptive."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from hpclaunch.errors import SessionError, UsageError
+from hpclaunch.sessions.book import Book
+from hpclaunch.sessions.cluster import ask_cluster, cluster_lines
+
+__all__ = ["scale"]
+
+
+def scale(arguments: argparse.Namespace) -> int:
+    """Ask the session's cluster for workers, and print how it is then."""
+    request = _request(arguments)
+    book = Book()
+    record = book.read(arguments.name)
+    if record.is_over:
+        raise SessionError(
+            f"session {record.name} is over", hint=f"`hpclaunch why {record.name}` says why"
+        )
+    if record.dask is None:
+        raise SessionError(
+            f"session {record.name} was started without Dask workers",
+            hint="`hpclaunch start --workers N` starts one with a cluster",
+        )
+    if record.state != "ready":
+        raise SessionError(
+            f"session {record.name} is {record.state}, and cannot be asked",
+            hint=f"`hpclaunch attach {record.name}` connects to it; then scale again",
+        )
+    document = ask_cluster(record, book.token(record.name), request)
+    if arguments.json:
+        print(json.dumps(document))
+    else:
+        print("\n".join(cluster_lines(document)))
+    return 0
+
+
+def _request(arguments: argparse.Namespace) -> dict[str, int]:
+    bounds = (arguments.min, arguments.max)
+    if arguments.workers is not None and bounds == (None, None):
+        return {"workers": arguments.workers}
+    if arguments.workers is None and None not in bounds:
+        return {"minimum": arguments.min, "maximum": arguments.max}
+    raise UsageError(
+        "scale: say how many workers",
+        hint=f"hpclaunch scale {arguments.name} N, or --min A --max B to let it adapt itself",
+    )

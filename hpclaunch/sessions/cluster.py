@@ -1,0 +1,106 @@
+"""Ask a session's Dask cluster, through the tunnel and behind Jupyter's login."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from typing import Any
+
+from hpclaunch.errors import HpclaunchError, SessionError
+from hpclaunch.node.layout import CLUSTER_PAGE
+from hpclaunch.sessions.record import Record
+
+__all__ = ["ask_cluster", "cluster_lines"]
+
+_PATIENCE = 190.0  # seconds: the holder's own patience with the scheduler, and a little
+
+
+def ask_cluster(
+    record: Record, token: str, request: dict[str, int] | None = None, *, timeout: float = _PATIENCE
+) -> dict[str, Any]:
+    """Ask the cluster how it is, or for more or fewer workers.
+
+    Parameters
+    ----------
+    record : Record
+        A session that answers through its tunnel.
+    token : str
+        Jupyter's.
+    request : dict, optional
+        ``{"workers": N}`` or ``{"minimum": A, "maximum": B}``.
+    timeout : float
+        Seconds.
+
+    Returns
+    -------
+    dict
+        As `hpclaunch.clusters.elastic.BatchCluster.document` describes it.
+
+    Raises
+    ------
+    HpclaunchError
+        If the scheduler refused jobs (with its words), the site allows fewer, the session holds
+        no cluster, or nothing answers.
+    """
+    asked = urllib.request.Request(
+        f"{record.url}{CLUSTER_PAGE}",
+        data=None if request is None else json.dumps(request).encode(),
+        headers={"Authorization": f"token {token}", "Content-Type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(asked, timeout=timeout) as reply:
+            answer = json.loads(reply.read())
+    except urllib.error.HTTPError as error:
+        if error.code == 404:
+            raise SessionError(
+                f"session {record.name} holds no Dask cluster that can be asked",
+                hint="`hpclaunch start --workers N` starts a session with one; "
+                f"`hpclaunch logs {record.name}` says what this one lacks",
+            ) from error
+        raise SessionError(
+            f"session {record.name} did not take the request: {error}",
+            hint=f"`hpclaunch logs {record.name}` shows what the session says",
+        ) from error
+    except (OSError, ValueError) as error:
+        raise SessionError(
+            f"session {record.name} does not answer: {error}",
+            hint=f"`hpclaunch status {record.name}` says how it is",
+        ) from error
+    if "error" in answer:
+        raise HpclaunchError.from_dict(answer["error"])
+    return dict(answer["cluster"])
+
+
+def cluster_lines(document: dict[str, Any]) -> list[str]:
+    """What people read about a cluster: workers in one line, then jobs that are alike in one each.
+
+    Parameters
+    ----------
+    document : dict
+        As `ask_cluster` returns it.
+    """
+    bounds = document["adaptive"]
+    asked = (
+        f"between {bounds['minimum']} and {bounds['maximum']} as the computation needs them"
+        if bounds
+        else f"{document['workers']} asked for"
+    )
+    memory = f"{document['memory'] / 10**9:.2f} GB"
+    lines = [
+        f"dask: {document['present']} workers here, {asked}; each has {document['threads']} "
+        f"threads and may use {memory}"
+    ]
+    if document["job_memory"]:
+        lines[0] += f" (a job asks the scheduler for {document['job_memory'] / 10**9:.2f} GB)"
+    alike: dict[tuple[str, str, str], list[str]] = {}
+    for job in document["jobs"]:
+        start = (job["expected_start"] or "").replace("T", " ")
+        alike.setdefault((job["state"], job["reason"], start), []).append(job["id"] or "?")
+    for (state, reason, start), ids in alike.items():
+        shown = ids[0] if len(ids) == 1 else f"{len(ids)} jobs ({ids[0]} … {ids[-1]})"
+        words = f"  {shown}: {state}" + (f" ({reason})" if reason else "")
+        lines.append(words + (f", expected to start {start}" if start else ""))
+    if document["problem"]:
+        lines.append(f"  the scheduler refused more: {document['problem']}")
+    return lines

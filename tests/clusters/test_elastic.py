@@ -1,0 +1,393 @@
+"""Elastic clusters tell the truth, where dask-jobqueue's own class does not.
+
+Each claim is held against both: `xfail(strict=True)` shows that dask-jobqueue 0.9.0 fails it. The
+scheduler's commands run for real (`fake_slurm`), and so do the workers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dask
+import pytest
+from dask_jobqueue import SLURMCluster
+from distributed import Client, Security
+
+from hpclaunch.clusters import elastic
+from hpclaunch.clusters.elastic import BatchCluster
+from hpclaunch.clusters.submitter import Submitter
+from hpclaunch.errors import SchedulerError, UsageError
+from hpclaunch.node.daskconfig import Place, settings
+from hpclaunch.node.files import write_private_json
+from hpclaunch.node.layout import Layout
+from hpclaunch.node.spec import read_session
+from hpclaunch.schedulers.slurm import Slurm as Scheduler
+from tests.clusters.fake_slurm import Slurm
+from tests.clusters.test_worker_jobs import JOBS
+from tests.node.live import REPOSITORY, make_session
+from tests.support.launch import eventually, processes_with
+
+pytestmark = pytest.mark.local
+
+REFUSAL = "sbatch: error: Batch job submission failed: Invalid account"
+
+
+@pytest.fixture
+def slurm(tmp_path: Path) -> Iterator[Slurm]:
+    found = Slurm.install(tmp_path / "slurm")
+    yield found
+    found.kill()
+
+
+@dataclass
+class Bench:
+    """A session's directory, in which either kind of cluster can be made."""
+
+    tmp_path: Path
+    slurm: Slurm
+
+    def settings(self, **jobs: Any) -> dict[str, Any]:
+        """Dask's configuration of a session whose worker jobs are `jobs`."""
+        fields = {**JOBS, "local_directory": None, "setup": [], **jobs}
+        self.directory = make_session(self.tmp_path / "demo", scheduler="slurm", dask=fields)
+        (self.directory / Layout.WORKERS).mkdir(mode=0o700)
+        (self.directory / Layout.DASK_CONFIG).mkdir(mode=0o700)
+        (self.directory / Layout.DASK_SECRET).write_text("secret")
+        self.session = read_session(str(self.directory))
+        node = self.tmp_path / "node"
+        node.mkdir(mode=0o700)
+        python = str(REPOSITORY / ".venv/bin/python")
+        self.place = Place("127.0.0.1", python, str(REPOSITORY), str(node))
+        found = settings(self.session, self.place)
+        write_private_json(str(self.directory / Layout.DASK_FILE), found)
+        found["distributed"]["adaptive"] = {"interval": "200ms"}
+        found["distributed"]["deploy"] = {"lost-worker-timeout": "1s"}
+        merged: dict[str, Any] = dask.config.merge(dask.config.config, found)
+        return merged
+
+    @contextlib.asynccontextmanager
+    async def ours(self) -> AsyncIterator[BatchCluster]:
+        """The session's own cluster, watched as its holder does."""
+        environment = {**os.environ, "PATH": self.slurm.path}
+        submitter = Submitter(Scheduler(), self.session.worker_job_name, environment)
+        async with BatchCluster(self.session, self.place, submitter, None) as cluster:
+            watching = asyncio.ensure_future(cluster.follow())
+            yield cluster
+            watching.cancel()
+
+    @contextlib.asynccontextmanager
+    async def plain(self) -> AsyncIterator[SLURMCluster]:
+        """dask-jobqueue's."""
+        assert self.session.jobs is not None
+        async with SLURMCluster(
+            processes=self.session.jobs.processes,  # in a configuration it would half count
+            protocol="tls://",
+            security=Security(),
+            asynchronous=True,
+            silence_logs=False,
+        ) as cluster:
+            yield cluster
+
+    def run(self, kind: str, story: Callable[[Any], Coroutine[Any, Any, None]]) -> None:
+        """Let `story` happen to a cluster, and close it."""
+
+        async def whole() -> None:
+            async with getattr(self, kind)() as cluster:
+                await story(cluster)
+
+        asyncio.run(asyncio.wait_for(whole(), 60))
+
+
+@pytest.fixture
+def bench(
+    request: pytest.FixtureRequest, tmp_path: Path, slurm: Slurm, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Bench]:
+    monkeypatch.setenv("PATH", slurm.path)
+    yield Bench(tmp_path, slurm)
+    if "plain" not in request.node.name:
+        eventually(
+            lambda: not processes_with(str(tmp_path / "demo"), "dask_worker"),
+            what="close() leaves no worker",
+        )
+
+
+both = pytest.mark.parametrize(
+    "kind",
+    [
+        "ours",
+        pytest.param(
+            "plain", marks=[pytest.mark.xfail(strict=True, raises=AssertionError), pytest.mark.long]
+        ),
+    ],
+)
+
+
+async def until(condition: Callable[[], object], seconds: float = 20) -> None:
+    """Wait until `condition` holds."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    while not condition():
+        assert asyncio.get_running_loop().time() < deadline, "it did not come to be"
+        await asyncio.sleep(0.05)
+
+
+async def scale(cluster: Any, workers: int) -> None:
+    """Scale as each kind wants it."""
+    asked = cluster.scale(workers)
+    if isinstance(asked, Awaitable):
+        await asked
+
+
+@both
+def test_a_job_that_never_starts_is_queued_with_its_reason(
+    bench: Bench, slurm: Slurm, kind: str
+) -> None:
+    slurm.hold("Priority")
+
+    async def story(cluster: Any) -> None:
+        await scale(cluster, 2)
+        await until(lambda: len(slurm.jobs) == 2)
+        await asyncio.sleep(2)
+        for job in cluster.workers.values():
+            assert "queued Priority" in repr(job)
+        assert "2 queued" in repr(cluster)
+        told = cluster.document()
+        assert [job["state"] for job in told["jobs"]] == ["queued", "queued"]
+        assert {job["reason"] for job in told["jobs"]} == {"Priority"}
+        assert {job["expected_start"] for job in told["jobs"]} == {"2026-11-30T10:00:00"}
+        slurm.release()
+        await until(lambda: cluster.document()["present"] == 2)
+        await until(lambda: "2 running" in repr(cluster))
+
+    with dask.config.set(bench.settings()):
+        bench.run(kind, story)
+
+
+@both
+def test_a_refused_submit_raises_the_schedulers_words_and_close_works(
+    bench: Bench, slurm: Slurm, kind: str
+) -> None:
+    slurm.refuse(REFUSAL)
+
+    async def story(cluster: Any) -> None:
+        try:
+            await scale(cluster, 2)
+        except Exception as error:
+            told = str(getattr(error, "said", error))
+        else:
+            raise AssertionError("nothing was raised")
+        assert REFUSAL in told
+        slurm.refuse("")
+        await scale(cluster, 1)
+        await until(lambda: len(cluster.scheduler.workers) == 1)
+        assert cluster.document()["problem"] is None
+
+    with dask.config.set(bench.settings()):
+        bench.run(kind, story)
+
+
+@both
+def test_chatter_before_the_answer_is_no_job(bench: Bench, slurm: Slurm, kind: str) -> None:
+    slurm.chatter("NOTE: 3 hours of maintenance on Sunday\n")
+
+    async def story(cluster: Any) -> None:
+        await scale(cluster, 1)
+        await until(lambda: any(job.job_id for job in cluster.workers.values()))
+        assert [job.job_id for job in cluster.workers.values()] == ["1"]
+
+    with dask.config.set(bench.settings()):
+        bench.run(kind, story)
+
+
+@both
+@pytest.mark.parametrize("how", ["scale", "adapt"])
+def test_a_killed_job_of_two_workers_is_replaced(
+    bench: Bench, slurm: Slurm, kind: str, how: str
+) -> None:
+    async def story(cluster: Any) -> None:
+        if how == "scale":
+            await scale(cluster, 2)
+        elif kind == "ours":
+            cluster.adapt_between(2, 2)
+        else:
+            cluster.adapt(minimum=2, maximum=2)
+        await until(lambda: len(cluster.scheduler.workers) == 2)
+        before = set(cluster.scheduler.workers)
+        slurm.kill_job("1")
+        await until(lambda: len(set(cluster.scheduler.workers) - before) == 2, 12)
+        assert len(slurm.jobs) == 2, "one job for one job"
+
+    with dask.config.set(bench.settings(processes=2)):
+        bench.run(kind, story)
+
+
+@both
+def test_adapting_to_a_part_of_a_job_submits_and_kills_nothing(
+    bench: Bench, slurm: Slurm, kind: str
+) -> None:
+    slurm.hold("Resources")
+
+    async def story(cluster: Any) -> None:
+        if kind == "ours":
+            cluster.adapt_between(1, 1)
+        else:
+            cluster.adapt(minimum=1, maximum=1)
+        await until(lambda: len(slurm.jobs) == 1)
+        await asyncio.sleep(4)  # twenty turns of adapting
+        assert (len(slurm.jobs), slurm.cancelled) == (1, set())
+
+    with dask.config.set(bench.settings(processes=2)):
+        bench.run(kind, story)
+
+
+@both
+def test_many_workers_are_one_submission_and_one_cancellation(
+    bench: Bench, slurm: Slurm, kind: str
+) -> None:
+    slurm.hold("Priority")
+
+    async def story(cluster: Any) -> None:
+        await scale(cluster, 64)
+        await until(lambda: len(slurm.jobs) == 64)
+        assert slurm.calls.count("sbatch") == 1
+        ids = {job.job_id for job in cluster.workers.values()}
+        assert ids == {f"1_{index}" for index in range(64)}
+        await scale(cluster, 32)
+        await until(lambda: len(slurm.cancelled) == 32)
+        assert slurm.calls.count("scancel") == 1
+
+    with dask.config.set(bench.settings()):
+        bench.run(kind, story)
+    assert len(slurm.cancelled) == 64
+
+
+def test_arrays_are_no_larger_than_the_scheduler_allows(bench: Bench, slurm: Slurm) -> None:
+    slurm.hold("Priority")
+    slurm.limit_arrays(10)
+
+    async def story(cluster: BatchCluster) -> None:
+        await cluster.set_workers(24)
+        sizes = sorted(len(str(job["argv"])) > 0 for job in slurm.jobs.values())
+        assert len(sizes) == 24
+        assert slurm.calls.count("sbatch") == 3
+
+    with dask.config.set(bench.settings()):
+        bench.run("ours", story)
+
+
+def test_without_arrays_jobs_are_submitted_one_by_one(bench: Bench, slurm: Slurm) -> None:
+    slurm.hold("Priority")
+    slurm.limit_arrays(0)
+
+    async def story(cluster: BatchCluster) -> None:
+        await cluster.set_workers(5)
+        assert sorted(slurm.jobs) == ["1", "2", "3", "4", "5"]
+
+    with dask.config.set(bench.settings()):
+        bench.run("ours", story)
+    assert slurm.cancelled == set(slurm.jobs)
+
+
+def test_a_limit_of_the_site_is_told_and_not_hit(bench: Bench, slurm: Slurm) -> None:
+    async def story(cluster: BatchCluster) -> None:
+        with pytest.raises(UsageError, match=r"7 workers are 4 jobs.* room for 3"):
+            await cluster.set_workers(7)
+        with pytest.raises(UsageError, match="room for 3"):
+            cluster.adapt_between(0, 8)
+        assert cluster.document()["workers"] == 0
+
+    with dask.config.set(bench.settings(processes=2, max_jobs=3)):
+        bench.run("ours", story)
+    assert "sbatch" not in slurm.calls
+
+
+def test_jobs_whose_workers_never_arrive_are_told_and_not_submitted_for_ever(
+    bench: Bench, slurm: Slurm
+) -> None:
+    async def story(cluster: BatchCluster) -> None:
+        await cluster.set_workers(1)
+        await until(lambda: cluster.problem is not None)
+        assert cluster.problem is not None
+        assert "ended before its workers arrived" in cluster.problem
+        log = Path(cluster.problem.rpartition(" ")[2])
+        assert "no such environment" in log.read_text()
+        submitted = len(slurm.jobs)
+        await asyncio.sleep(3)
+        assert len(slurm.jobs) == submitted <= 3
+
+    broken = ["echo 'no such environment' >&2; exit 3"]
+    with dask.config.set(bench.settings(setup=broken)):
+        bench.run("ours", story)
+
+
+def test_a_scheduler_that_does_not_answer_ends_nothing(
+    bench: Bench, slurm: Slurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(elastic, "_QUICK", 0.2)
+
+    async def story(cluster: BatchCluster) -> None:
+        await cluster.set_workers(1)
+        await until(lambda: cluster.document()["present"] == 1)
+        squeue = slurm.bin / "squeue"
+        squeue.rename(slurm.bin / "squeue.away")
+        squeue.write_text(
+            "#!/bin/sh\necho 'slurm_load_jobs error: Unable to contact' >&2; exit 1\n"
+        )
+        squeue.chmod(0o755)
+        await until(lambda: "does not answer" in (cluster.document()["problem"] or ""))
+        await asyncio.sleep(1)
+        assert cluster.document()["present"] == 1
+        (slurm.bin / "squeue.away").rename(squeue)
+        await until(lambda: cluster.document()["problem"] is None)
+        assert len(slurm.jobs) == 1
+
+    with dask.config.set(bench.settings()):
+        bench.run("ours", story)
+
+
+def test_data_outlives_the_jobs_that_hold_it(bench: Bench, slurm: Slurm) -> None:
+    """Through two generations: every worker that held a part at first is gone at the end."""
+    slurm.end_jobs_after(46)  # workers leave after 1 to 16 seconds
+
+    async def story(cluster: BatchCluster) -> None:
+        await cluster.set_workers(3)
+        await until(lambda: cluster.document()["present"] == 3)
+        first = set(cluster.scheduler.workers)
+        async with Client(cluster, asynchronous=True) as client:
+            parts = client.map(bytes, range(1000, 1040), pure=False)
+            await client.gather(client.map(len, parts))
+            await until(lambda: not first & set(cluster.scheduler.workers), 45)
+            assert await client.gather(client.map(len, parts)) == list(range(1000, 1040))
+        assert not slurm.cancelled, "they left by themselves"
+
+    with dask.config.set(bench.settings(walltime=120)):
+        bench.run("ours", story)
+
+
+def test_a_submit_without_an_answer_leaves_no_job_that_nobody_knows(
+    bench: Bench, slurm: Slurm
+) -> None:
+    """sbatch says nothing, though the job is in the queue."""
+    slurm.hold("Priority")
+    sbatch = slurm.bin / "sbatch"
+    real = slurm.bin / "sbatch.real"
+
+    async def story(cluster: BatchCluster) -> None:
+        text = sbatch.read_text().replace('print(said("chatter") + str(number))', "pass")
+        sbatch.rename(real)
+        sbatch.write_text(text)
+        sbatch.chmod(0o755)
+        with pytest.raises(SchedulerError, match="did not tell"):
+            await cluster.set_workers(1)
+        real.rename(sbatch)
+        await until(lambda: slurm.cancelled == {"1"})
+        await cluster.set_workers(2)
+        assert len(slurm.jobs) == 3
+
+    with dask.config.set(bench.settings()):
+        bench.run("ours", story)
