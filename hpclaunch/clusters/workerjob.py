@@ -18,7 +18,7 @@ __all__ = ["job_spec", "jobs_of", "log_of", "memory_limit", "retreat", "script",
 _MINUTE = 60
 _MARGIN = timedelta(seconds=60)  # workers end before the session that holds their scheduler
 _DEATH_TIMEOUT = 60  # seconds a worker looks for a scheduler that is gone
-_NANNY = 100 * 10**6  # bytes that a worker's nanny takes, with distributed 2026.8 on Python 3.11
+_NANNIES = 100 * 10**6  # bytes for the process with all nannies of a job: 63 MB once it is up
 
 
 def jobs_of(session: Session) -> WorkerJobs:
@@ -73,12 +73,12 @@ def log_of(session: Session, job: str) -> str:
 
 
 def memory_limit(jobs: WorkerJobs) -> int:
-    """Bytes that one worker may use of its share of the job: its nanny needs some too.
+    """Bytes that one worker may use of its share of the job: the nannies need some too.
 
     Where the scheduler kills jobs that use more than they asked for, a worker must be stopped by
     its nanny before, or its data goes with all other workers of the job.
     """
-    return jobs.memory - min(_NANNY, jobs.memory // 5)
+    return jobs.memory - min(_NANNIES // jobs.processes, jobs.memory // 5)
 
 
 def retreat(walltime: Walltime) -> int | None:

@@ -79,6 +79,8 @@ def settings(session: Session, place: Place, scheduler: Optional[str] = None) ->
             "node-directory": place.node_directory,
         },
         "labextension": _side_bar(session),
+        # What we preload into every client is not the user's business.
+        "logging": {"distributed.preloading": "warning"},
         # Never Dask's own name below /tmp, which others could have made before.
         "temporary-directory": place.scratch or place.node_directory,
     }

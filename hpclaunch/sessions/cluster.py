@@ -11,7 +11,7 @@ from hpclaunch.errors import HpclaunchError, SessionError
 from hpclaunch.node.layout import CLUSTER_PAGE
 from hpclaunch.sessions.record import Record
 
-__all__ = ["ask_cluster", "cluster_lines"]
+__all__ = ["arrival_words", "ask_cluster", "cluster_lines"]
 
 _PATIENCE = 190.0  # seconds: the holder's own patience with the scheduler, and a little
 
@@ -93,14 +93,43 @@ def cluster_lines(document: dict[str, Any]) -> list[str]:
     ]
     if document["job_memory"]:
         lines[0] += f" (a job asks the scheduler for {document['job_memory'] / 10**9:.2f} GB)"
-    alike: dict[tuple[str, str, str], list[str]] = {}
-    for job in document["jobs"]:
-        start = (job["expected_start"] or "").replace("T", " ")
-        alike.setdefault((job["state"], job["reason"], start), []).append(job["id"] or "?")
-    for (state, reason, start), ids in alike.items():
+    for (state, reason, start), ids in _alike(document).items():
         shown = ids[0] if len(ids) == 1 else f"{len(ids)} jobs ({ids[0]} … {ids[-1]})"
-        words = f"  {shown}: {state}" + (f" ({reason})" if reason else "")
-        lines.append(words + (f", expected to start {start}" if start else ""))
+        lines.append(f"  {shown}: {_words(state, reason, start)}")
     if document["problem"]:
         lines.append(f"  the scheduler refused more: {document['problem']}")
     return lines
+
+
+def arrival_words(document: dict[str, Any]) -> str:
+    """How far the workers that were asked for have come, in one line.
+
+    Parameters
+    ----------
+    document : dict
+        As `ask_cluster` returns it.
+    """
+    asked = document["workers"]
+    words = [f"{document['present']}{'' if asked is None else f' of {asked}'} workers are here"]
+    for (state, reason, start), ids in _alike(document).items():
+        if state != "running":
+            words.append(f"{len(ids)} jobs {_words(state, reason, start)}")
+    words += [f"refused: {document['problem']}"] if document["problem"] else []
+    return "; ".join(words)
+
+
+def _alike(document: dict[str, Any]) -> dict[tuple[str, str, str], list[str]]:
+    """The ids of jobs that are in the same state, for the same reason, with the same start."""
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for job in document["jobs"]:
+        start = (job["expected_start"] or "").replace("T", " ")
+        found.setdefault((job["state"], job["reason"], start), []).append(job["id"] or "?")
+    return found
+
+
+def _words(state: str, reason: str, start: str) -> str:
+    return (
+        state
+        + (f" ({reason})" if reason else "")
+        + (f", expected to start {start}" if start else "")
+    )

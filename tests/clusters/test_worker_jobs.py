@@ -139,7 +139,7 @@ def check_scaling(running: Live, slurm: Slurm) -> None:
     """The notebook, the laptop and the file on disk speak of the same cluster."""
     wait(lambda: alike(running) == {"1_0": "running", "1_1": "running"})
     with running.kernel() as kernel:
-        kernel.run("from dask.distributed import Client; client = Client()")
+        assert kernel.run("from dask.distributed import Client; client = Client()") == ""
         assert "2 workers of 1 threads" in (shown := kernel.run("print(client.cluster)"))
         assert "2 jobs running" in shown
         slurm.hold("Priority")

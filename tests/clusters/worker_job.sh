@@ -23,4 +23,4 @@ now=$(date +%s)
 ends=${SLURM_JOB_END_TIME:-$((now + 1800))}
 lifetime=$((ends - now - 90 - RANDOM % 46))
 ((lifetime > 0)) || lifetime=1
-'/env with blank/bin/python' -m distributed.cli.dask_worker tls://10.1.2.3:4567 --name "${names[${SLURM_ARRAY_TASK_ID:-0}]}" --nthreads 4 --memory-limit 7900000000B --nworkers 2 --nanny --death-timeout 60 --protocol tls:// --no-dashboard --dashboard-address 127.0.0.1:0 --lifetime "$lifetime s"
+'/env with blank/bin/python' -m distributed.cli.dask_worker tls://10.1.2.3:4567 --name "${names[${SLURM_ARRAY_TASK_ID:-0}]}" --nthreads 4 --memory-limit 7950000000B --nworkers 2 --nanny --death-timeout 60 --protocol tls:// --no-dashboard --dashboard-address 127.0.0.1:0 --lifetime "$lifetime s"

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import threading
 import time
 from collections import Counter
 from typing import Any
@@ -47,6 +50,13 @@ def test_laptop_notebook_and_scheduler_speak_of_the_same_workers(
     laptop: Laptop, cluster: Cluster
 ) -> None:
     document = laptop.start(str(PROFILE), "--workers", "2", "--name", "elastic", *PAIRS)
+    stays = laptop.spawn("attach", "elastic", "--no-browser", stderr=subprocess.PIPE)
+    assert stays.stderr is not None
+    said: list[str] = []
+    threading.Thread(target=lambda: said.extend(stays.stderr or ()), daemon=True).start()
+    eventually(lambda: "Dask: 2 of 2 workers are here" in "".join(said), what="they arrive")
+    stays.send_signal(signal.SIGINT)
+    stays.wait(20)
     eventually(lambda: states(laptop, "elastic") == {"running": 1}, what="one job of two workers")
     grown = laptop.json("scale", "elastic", "10", "--json")
     assert grown["workers"] == 10
@@ -59,7 +69,7 @@ def test_laptop_notebook_and_scheduler_speak_of_the_same_workers(
     waiting = [job for job in dask_of(laptop, "elastic")["jobs"] if job["state"] == "queued"]
     assert {job["reason"] for job in waiting} <= {"Resources", "Priority"}
     told = laptop.run("status", "elastic").stdout
-    assert "6 workers here, 10 asked for; each has 1 threads and may use 0.80 GB" in told
+    assert "6 workers here, 10 asked for; each has 1 threads and may use 0.85 GB" in told
     assert "queued (" in told
     with kernel(document) as running:
         shown = running.run("from dask.distributed import Client; c = Client(); print(c.cluster)")
