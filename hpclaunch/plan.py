@@ -21,7 +21,13 @@ from hpclaunch.sites.catalog import LoadedSite
 from hpclaunch.sites.model import Environment
 from hpclaunch.units import Memory
 
-__all__ = ["DaskPlan", "Plan", "Request", "make_plan"]
+__all__ = ["INSECURE", "DaskPlan", "Plan", "Request", "make_plan"]
+
+INSECURE = (
+    "Dask speaks plain tcp (--insecure-dask): whoever reaches its ports on the site's network runs "
+    "code as you"
+)
+"""The warning that goes with the option."""
 
 _SESSION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,40}")
 _NONCE = re.compile(r"[0-9a-f]{8}")
@@ -44,6 +50,8 @@ class DaskPlan:
     max_jobs : int or None
         Most worker jobs at one time, as far as the profile knows.
     local_directory : str or None
+    insecure : bool
+        Whether Dask's processes speak plain tcp to one another.
     """
 
     mode: Literal["jobqueue", "local"]
@@ -52,6 +60,7 @@ class DaskPlan:
     processes: int
     max_jobs: int | None
     local_directory: str | None
+    insecure: bool = False
 
     @property
     def jobs(self) -> int:
@@ -148,8 +157,11 @@ def make_plan(loaded: LoadedSite, request: Request, *, name: str, nonce: str | N
     environment = _environment(loaded, request)
     account, warnings = _account(loaded, request)
     job = _session_job(loaded, request, f"hpclaunch-{name}-{nonce}", account)
-    worker = _plan_worker(loaded, job, _workers(loaded, request))
+    workers = _workers(loaded, request)
+    worker = _plan_worker(loaded, job, workers, insecure=request.insecure_dask)
     warnings += _warnings(loaded, job, worker if worker and worker.workers else None)
+    if request.insecure_dask:
+        warnings.append(INSECURE)
     return Plan(
         name=name,
         nonce=nonce,
@@ -257,7 +269,9 @@ def _workers(loaded: LoadedSite, request: Request) -> int:
     return workers
 
 
-def _plan_worker(loaded: LoadedSite, job: JobSpec, workers: int) -> DaskPlan | None:
+def _plan_worker(
+    loaded: LoadedSite, job: JobSpec, workers: int, *, insecure: bool
+) -> DaskPlan | None:
     site = loaded.site
     dask = site.dask
     if dask.memory is None:
@@ -281,6 +295,7 @@ def _plan_worker(loaded: LoadedSite, job: JobSpec, workers: int) -> DaskPlan | N
         processes=processes,
         max_jobs=most_jobs(loaded, queue, beside=job),
         local_directory=dask.local_directory,
+        insecure=insecure,
     )
 
 
@@ -292,14 +307,19 @@ def _warnings(loaded: LoadedSite, job: JobSpec, dask: DaskPlan | None) -> list[s
         many = dask.processes > 1
         who = f"a job of {dask.processes} Dask workers" if many else "a Dask worker"
         found.append(hold_against_limits(loaded, dask.job, who, option))
-        if dask.max_jobs is not None and dask.jobs > dask.max_jobs:
-            queue = loaded.site.queue(dask.job.queue)
-            assert queue is not None
-            raise PlanError(
-                f"{dask.workers} Dask workers are {dask.jobs} jobs, where queue {queue.name!r} "
-                f"leaves room for {dask.max_jobs} "
-                f"(max_jobs = {queue.max_jobs} in {source_of(loaded, queue, 'max_jobs')})",
-                hint=f"ask for {dask.max_jobs * dask.processes} workers or fewer; more workers in "
-                "each job: --set dask.processes=N",
-            )
+        _check_number_of_jobs(loaded, dask)
     return list(dict.fromkeys(warning for warning in found if warning is not None))
+
+
+def _check_number_of_jobs(loaded: LoadedSite, dask: DaskPlan) -> None:
+    """Raise where more worker jobs are asked for than their queue takes of one user."""
+    queue = loaded.site.queue(dask.job.queue)
+    if queue is None or dask.max_jobs is None or dask.jobs <= dask.max_jobs:
+        return
+    raise PlanError(
+        f"{dask.workers} Dask workers are {dask.jobs} jobs, where queue {queue.name!r} leaves "
+        f"room for {dask.max_jobs} "
+        f"(max_jobs = {queue.max_jobs} in {source_of(loaded, queue, 'max_jobs')})",
+        hint=f"ask for {dask.max_jobs * dask.processes} workers or fewer; more workers in each "
+        "job: --set dask.processes=N",
+    )

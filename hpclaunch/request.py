@@ -31,6 +31,7 @@ class Request:
     notebook_dir: str | None = None
     workers: int | None = None
     dask: Literal["jobqueue", "none"] | None = None
+    insecure_dask: bool = False
 
     def __post_init__(self) -> None:
         for name, least in (("nodes", 1), ("cores", 1), ("gpus", 0), ("workers", 0)):

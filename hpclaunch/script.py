@@ -96,6 +96,7 @@ def _worker_spec(plan: Plan) -> dict[str, object]:
         "extra_directives": list(job.extra),
         "setup": [f"module load {quote(module)}" for module in plan.modules] + list(plan.setup),
         "local_directory": plan.worker.local_directory,
+        "insecure": plan.worker.insecure,
     }
 
 

@@ -68,6 +68,11 @@ def _start(commands: Any) -> None:
         choices=("jobqueue", "none"),
         help="workers as jobs of their own, or no Dask at all",
     )
+    dask.add_argument(
+        "--insecure-dask",
+        action="store_true",
+        help="no TLS between Dask's processes: whoever reaches their ports runs code as you",
+    )
     how = start.add_argument_group("how")
     how.add_argument("--dry-run", action="store_true", help="print the batch script, touch nothing")
     _foreground(how)

@@ -116,6 +116,7 @@ def _request(arguments: argparse.Namespace) -> Request:
             notebook_dir=arguments.notebook_dir,
             workers=positive("workers"),
             dask=arguments.dask,
+            insecure_dask=arguments.insecure_dask,
         )
     except ValueError as error:
         raise UsageError(str(error)) from None

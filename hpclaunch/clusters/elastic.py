@@ -223,7 +223,7 @@ class BatchCluster(JobQueueCluster):  # type: ignore[misc]
                 "dashboard_address": "127.0.0.1:0",
                 "dashboard_socket": place.dashboard_socket,
             },
-            protocol="tls://",
+            protocol=session.protocol,
             security=Security(),
             silence_logs=False,
             asynchronous=True,
@@ -568,7 +568,7 @@ class BatchCluster(JobQueueCluster):  # type: ignore[misc]
         return workerjob.script(
             self._session,
             self._place,
-            scheduler.address if scheduler is not None else "tls://scheduler",
+            scheduler.address if scheduler is not None else f"{self._session.protocol}scheduler",
             self._submitter.directives(spec),
             spec,
             names,

@@ -29,7 +29,7 @@ class LocalProcesses(SpecCluster):  # type: ignore[misc]
         self._jobs = jobs_of(session)
         self._wanted: int | None = session.workers
         self._bounds: dict[str, int] | None = None
-        common = {"host": place.address, "protocol": "tls://", "security": Security()}
+        common = {"host": place.address, "protocol": session.protocol, "security": Security()}
         pages = {"dashboard_address": "127.0.0.1:0"}
         worker = {
             **common,

@@ -131,7 +131,7 @@ def script(
         *(quote(place.python), "-m", "distributed.cli.dask_worker", quote(scheduler)),
         *("--name", f'"${{names[{number}]}}"', "--nthreads", str(jobs.cores)),
         *("--memory-limit", f"{memory_limit(jobs)}B", "--nworkers", str(jobs.processes)),
-        *("--nanny", "--death-timeout", str(_DEATH_TIMEOUT), "--protocol", "tls://"),
+        *("--nanny", "--death-timeout", str(_DEATH_TIMEOUT), "--protocol", session.protocol),
         *("--no-dashboard", "--dashboard-address", "127.0.0.1:0"),
     ]
     lines = [

@@ -164,6 +164,8 @@ def users_own(place: Optional[str]) -> list[tuple[str, bytes]]:
 
 def _encryption(session: Session) -> dict[str, Any]:
     # On a shared network whoever reaches a plain Dask port runs code as its owner.
+    if session.protocol != "tls://":
+        return {"default-scheme": "tcp", "require-encryption": False}
     pair = {"key": session.path(Layout.DASK_KEY), "cert": session.path(Layout.DASK_CERT)}
     return {
         "default-scheme": "tls",

@@ -37,6 +37,8 @@ class WorkerJobs:
         Workers of one job.
     max_jobs : int or None
         Most worker jobs at one time.
+    insecure : bool
+        Whether Dask's processes speak plain tcp, which the user has asked for.
     walltime : int or None
         Seconds that a worker job may run.
     queue, account, qos : str or None
@@ -62,6 +64,7 @@ class WorkerJobs:
     local_directory: Optional[str] = None
     processes: int = 1
     max_jobs: Optional[int] = None
+    insecure: bool = False
 
     def jobs_for(self, workers: int) -> int:
         """How many jobs make so many workers."""
@@ -122,6 +125,11 @@ class Session:
         """The name of all worker jobs, by which they can be found and cancelled."""
         named = self.jobs.job_name if self.jobs else None
         return named or "hpclaunch-{}-{}-w".format(self.name, self.nonce)
+
+    @property
+    def protocol(self) -> str:
+        """What Dask's processes speak to one another: ``"tls://"`` unless the user forbade it."""
+        return "tcp://" if self.jobs is not None and self.jobs.insecure else "tls://"
 
     @property
     def is_local(self) -> bool:
@@ -202,5 +210,6 @@ def _worker_jobs(fields: dict[str, Any]) -> WorkerJobs:
         setup=tuple(fields.get("setup") or ()),
         local_directory=fields.get("local_directory"),
         processes=int(fields.get("processes") or 1),
+        insecure=bool(fields.get("insecure")),
         max_jobs=None if fields.get("max_jobs") is None else int(fields["max_jobs"]),
     )

@@ -15,7 +15,7 @@ import pytest
 
 from hpclaunch.node.layout import Layout
 from hpclaunch.node.processes import descendants
-from tests.clusters.look import ask, bokeh, holder_of, secret_of
+from tests.clusters.look import ask, bokeh, holder_of, pages, secret_of
 from tests.node.live import LOCAL_DASK, TIDY, Kernel, Live, agent, make_session
 from tests.node.test_agent import leaks, private
 
@@ -159,6 +159,20 @@ def test_end_closes_the_cluster(tmp_path: Path) -> None:
     assert running.json(Layout.DASK_STATE)["state"] == "closed", "it was not killed"
     assert any(not path.exists() for path in node_dirs)
     assert not (directory / Layout.DASK_CONFIG).exists()
+
+
+def test_plain_tcp_is_had_by_those_who_ask_for_it(tmp_path: Path) -> None:
+    directory = make_session(tmp_path / "demo", dask={**LOCAL_DASK, "insecure": True})
+    with agent(directory, tmp_path / "home") as running:
+        told = running.wait_for(Layout.RENDEZVOUS)["dask"]
+        assert told["scheduler"].startswith("tcp://127.0.0.1:")
+        with running.kernel() as kernel:
+            kernel.run("from dask.distributed import Client; client = Client()")
+            kernel.run("client.wait_for_workers(2, timeout=60)")
+            schemes = "{a.split(':')[0] for a in client.scheduler_info()['workers']}"
+            assert kernel.run(f"print({schemes}, client.submit(abs, -1).result())") == "{'tcp'} 1\n"
+        assert ask(pages(running), "/status")[0] == 403, "the pages are locked all the same"
+        assert running.end(seconds=TIDY) == 0
 
 
 def test_holder_that_dies_at_once_is_reported_with_its_last_words(tmp_path: Path) -> None:

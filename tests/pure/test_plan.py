@@ -10,8 +10,9 @@ import pytest
 
 from hpclaunch import paths
 from hpclaunch.errors import PlanError, UsageError
-from hpclaunch.plan import Plan, make_plan
+from hpclaunch.plan import INSECURE, Plan, make_plan
 from hpclaunch.request import Request
+from hpclaunch.script import agent_spec
 from hpclaunch.sites.catalog import known_sites, load
 from hpclaunch.units import Memory, Walltime
 from tests.pure.plans import NONCE, loaded, plan_of
@@ -250,3 +251,13 @@ def test_every_shipped_profile_plans_with_an_account_alone(name):
     site = load(str(docker) if name == "docker" else name)
     plan = make_plan(site, Request(account="proj1"), name="x")
     assert plan.job.walltime and plan.python
+
+
+@pytest.mark.parametrize("insecure", [False, True])
+def test_plain_tcp_between_dasks_processes_is_off_and_warned_of(insecure):
+    plan = make_plan(load("local"), Request(insecure_dask=insecure), name="x", nonce=NONCE)
+    assert plan.dask is not None and plan.dask.insecure is insecure
+    assert [warning for warning in plan.warnings if "runs code as you" in warning] == (
+        [INSECURE] if insecure else []
+    )
+    assert agent_spec(plan)["dask"]["insecure"] is insecure
