@@ -80,7 +80,8 @@ class Bench:
         submitter = Submitter(Slurm(), self.session.worker_job_name, dict(os.environ))
         node = Path(self.place.node_directory)
         for left in node.iterdir():
-            left.unlink()
+            if left.is_socket():
+                left.unlink()
         async with BatchCluster(self.session, self.place, submitter, None) as cluster:
             watching = asyncio.ensure_future(cluster.follow())
             yield cluster

@@ -434,7 +434,7 @@ class BatchCluster(JobQueueCluster):  # type: ignore[misc]
                 continue
             news = news or told != job.told
             job.told = told
-            if told.state.is_final or told.state is JobState.LOST:
+            if self._is_over(name, job):
                 over[name] = f"{told.word or told.state.value} {told.reason}".strip()
             elif self._is_empty(name, job):
                 over[name] = f"it ran for {_EMPTY:.0f} s without a worker"
@@ -443,6 +443,12 @@ class BatchCluster(JobQueueCluster):  # type: ignore[misc]
         if news or over:
             self._changed()
         return news
+
+    def _is_over(self, name: str, job: WorkerJob) -> bool:
+        """Whether nothing runs in a job any more; the scheduler may still be tidying up."""
+        if job.told.state is JobState.ENDING:
+            return job.seen and name not in self.present_jobs()
+        return job.told.state.is_final or job.told.state is JobState.LOST
 
     def _is_empty(self, name: str, job: WorkerJob) -> bool:
         """Whether a job runs, and has had no worker for too long."""
@@ -454,8 +460,9 @@ class BatchCluster(JobQueueCluster):  # type: ignore[misc]
 
     async def _bury(self, over: dict[str, str]) -> None:
         """Take jobs that are over off the books."""
-        empty = [self.workers[name] for name in over if not self.workers[name].told.state.is_final]
-        await self._submitter.cancel([str(job.job_id) for job in empty if job.missing == 0])
+        empty = [self.workers[name] for name in over]
+        running = [one for one in empty if one.told.state is JobState.RUNNING]
+        await self._submitter.cancel([str(job.job_id) for job in running])
         for name, why in over.items():
             job = self.workers.pop(name)
             self.worker_spec.pop(name, None)
@@ -469,6 +476,8 @@ class BatchCluster(JobQueueCluster):  # type: ignore[misc]
                     f"its log is {workerjob.log_of(self._session, str(job.job_id))}"
                 )
                 self._wait_longer()
+        if self._wanted is None and self._adaptive is not None:
+            await self._adaptive.adapt()  # now, and not only at its next turn
 
     async def _fill_again(self) -> None:
         if time.monotonic() >= self._retry_at:
