@@ -17,7 +17,7 @@ from pathlib import Path
 
 from benchmarks.plot import draw
 
-NAMES = ("launch", "tunnel", "load", "elastic")
+NAMES = ("launch", "tunnel", "load", "elastic", "many")
 
 
 def main() -> int:

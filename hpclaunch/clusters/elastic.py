@@ -333,14 +333,15 @@ class BatchCluster(JobQueueCluster):  # type: ignore[misc]
         Returns
         -------
         dict
-            ``workers`` asked for (None while it adapts itself), ``adaptive`` (``minimum`` and
-            ``maximum``, or None), ``present`` workers, ``jobs`` (a list of ``id, name, state,
-            reason, expected_start, workers``), ``problem`` in the scheduler's words or None, and
-            of one worker ``threads`` and ``memory`` (bytes it may use); ``job_memory`` is what
-            the scheduler was asked for (bytes).
+            ``scheduler`` (its address), ``workers`` asked for (None while it adapts itself),
+            ``adaptive`` (``minimum`` and ``maximum``, or None), ``present`` workers, ``jobs`` (a
+            list of ``id, name, state, reason, expected_start, workers``), ``problem`` in the
+            scheduler's words or None, and of one worker ``threads`` and ``memory`` (bytes it may
+            use); ``job_memory`` is what the scheduler was asked for (bytes).
         """
         present = Counter(map(job_of, self._present()))
         return {
+            "scheduler": self.scheduler_address,
             "workers": None if self._wanted is None else self._wanted * self.processes,
             "adaptive": self._bounds,
             "present": sum(present.values()),

@@ -137,7 +137,7 @@ class Holder:
         return State(
             "running",
             self._session.mode,
-            self._cluster.scheduler_address,
+            more.pop("scheduler"),
             more.pop("workers"),
             more.pop("jobs"),
             more.pop("problem"),

@@ -92,6 +92,7 @@ class LocalProcesses(SpecCluster):  # type: ignore[misc]
         """How the cluster is; the keys are those of `BatchCluster.document`."""
         scheduler = self.scheduler
         return {
+            "scheduler": self.scheduler_address,
             "workers": self._wanted,
             "adaptive": self._bounds,
             "present": len(scheduler.workers) if scheduler is not None else 0,

@@ -33,7 +33,7 @@ class SessionCluster:
 
     def __init__(self) -> None:
         self._socket = str(Path(dask.config.get("hpclaunch.node-directory"), CONTROL))
-        self.scheduler_address = str(dask.config.get("scheduler-address"))
+        self.scheduler_address = str(dask.config.get("scheduler-address", ""))
         self.dashboard_link = str(dask.config.get("distributed.dashboard.link"))
         self.status = Status.running
         self.name = "hpclaunch"

@@ -222,11 +222,12 @@ def _extra(qos: Optional[str], extra: tuple[str, ...]) -> list[str]:
 
 
 def _side_bar(session: Session) -> Mapping[str, Any]:
-    """dask-labextension: a click on NEW never makes a second cluster beside the session's."""
+    """dask-labextension: it shows the session's cluster, and NEW makes no second one beside it."""
     if session.mode is None:
         return {"initial": []}
-    factory = {"module": "hpclaunch.clusters.side_bar", "class": "no_second_cluster"}
-    return {"initial": [], "factory": dict(factory, args=[], kwargs={})}
+    factory = {"module": "hpclaunch.clusters.side_bar", "class": "SideBarCluster"}
+    name = "session {}".format(session.name)
+    return {"initial": [{"name": name}], "factory": dict(factory, args=[], kwargs={})}
 
 
 def scratch_here(session: Session) -> Optional[str]:
