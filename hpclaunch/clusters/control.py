@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from hpclaunch.errors import HpclaunchError, UsageError
 
-__all__ = ["Scalable", "ask", "serve"]
+__all__ = ["Scalable", "ask", "check_bounds", "check_number", "serve"]
 
 _MOST = 2**24  # bytes of an answer
 _PATIENCE = 180.0  # seconds: a submit and its retries
@@ -29,6 +29,23 @@ class Scalable(Protocol):
 
     def adapt_between(self, minimum: int, maximum: int) -> None:
         """Have as many workers as are of use, within bounds."""
+
+
+def check_number(workers: int) -> None:
+    """Raise `UsageError` for what is no number of workers."""
+    if workers < 0:
+        raise UsageError(
+            f"{workers} workers cannot be had", hint="give a number that is not negative"
+        )
+
+
+def check_bounds(minimum: int, maximum: int) -> None:
+    """Raise `UsageError` for what is no range of workers."""
+    if not 0 <= minimum <= maximum or maximum == 0:
+        raise UsageError(
+            f"between {minimum} and {maximum} workers is no range",
+            hint="give two numbers of workers, the smaller one first",
+        )
 
 
 async def serve(

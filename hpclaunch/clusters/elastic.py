@@ -25,6 +25,7 @@ from distributed.deploy.adaptive import Adaptive
 from distributed.deploy.cluster import Cluster
 
 from hpclaunch.clusters import workerjob
+from hpclaunch.clusters.control import check_bounds, check_number
 from hpclaunch.clusters.guard import GuardedScheduler
 from hpclaunch.clusters.submitter import Submitter
 from hpclaunch.errors import SchedulerError, UsageError
@@ -154,8 +155,10 @@ class JobAdaptive(Adaptive):  # type: ignore[misc]
 
     async def safe_target(self) -> int:
         """How many jobs the computation wants, within the bounds."""
-        wanted = await super().safe_target()
-        return self.cluster.jobs_for(int(wanted))
+        cluster = self.cluster
+        wanted = cluster.jobs_for(int(await super().safe_target()))
+        most = max(1, int(self.maximum) // cluster.processes, cluster.jobs_for(self.minimum))
+        return min(wanted, most)
 
     async def recommendations(self, target: int) -> dict[str, Any]:
         """As distributed's, without its wait for jobs that a scheduler has refused."""
@@ -280,11 +283,7 @@ class BatchCluster(JobQueueCluster):  # type: ignore[misc]
         UsageError
             If the bounds are none, or more than the site allows.
         """
-        if not 0 <= minimum <= maximum or maximum == 0:
-            raise UsageError(
-                f"between {minimum} and {maximum} workers is no range",
-                hint="give two numbers of workers, the smaller one first",
-            )
+        check_bounds(minimum, maximum)
         self._allowed(maximum)
         self._wanted = None
         self._bounds = {"minimum": minimum, "maximum": maximum}
@@ -389,18 +388,22 @@ class BatchCluster(JobQueueCluster):  # type: ignore[misc]
         """Watch the jobs for ever: know how each is, and replace those that are over."""
         pause = _QUICK
         while True:
+            news, looked = False, time.monotonic()
             try:
                 news = await self._look()
                 if self._submitter.may_have_strays:
                     await self._submitter.cancel_strays()
+                if set(self.workers) - set(self.worker_spec):  # could not be cancelled before
+                    await self._correct_state()
                 await self._fill_again()
             except SchedulerError as error:
                 log.warning("\n".join(error.lines()))
-                news = False
+            except Exception:  # nobody else minds the jobs: go on, whatever it was
+                log.exception("the worker jobs could not be followed")
             pause = _QUICK if news else min(pause * 1.5, _SLOW)
             if await self._sleep(pause):
                 pause = _QUICK
-                await asyncio.sleep(_SETTLE)
+                await asyncio.sleep(max(_SETTLE, _QUICK - (time.monotonic() - looked)))
                 self._woken.clear()
 
     async def _sleep(self, seconds: float) -> bool:
@@ -416,12 +419,12 @@ class BatchCluster(JobQueueCluster):  # type: ignore[misc]
     async def _look(self) -> bool:
         """Ask the scheduler about every job; whether it said something new."""
         known = {name: job for name, job in self.workers.items() if job.job_id is not None}
+        self._silence = None
         if not known:
             return False
         said = await self._submitter.status([str(job.job_id) for job in known.values()])
         over: dict[str, str] = {}
         news = False
-        self._silence = None
         for name, job in known.items():
             if self.workers.get(name) is not job:
                 continue  # gone while we asked
@@ -464,19 +467,24 @@ class BatchCluster(JobQueueCluster):  # type: ignore[misc]
         empty = [self.workers[name] for name in over]
         running = [one for one in empty if one.told.state is JobState.RUNNING]
         await self._submitter.cancel([str(job.job_id) for job in running])
+        stillborn = None
         for name, why in over.items():
-            job = self.workers.pop(name)
             self.worker_spec.pop(name, None)
+            job = self.workers.pop(name, None)
+            if job is None:
+                continue  # somebody else let it go meanwhile
             self._submitter.forget(str(job.job_id))
             job.over()
             log.info("job %s is over: %s", job.job_id, why)
             self._stillborn = 0 if job.seen else self._stillborn + 1
             if self._stillborn >= _STILLBORN:
-                self.problem = (
+                stillborn = (
                     f"job {job.job_id} ended before its workers arrived ({why}); "
                     f"its log is {workerjob.log_of(self._session, str(job.job_id))}"
                 )
-                self._wait_longer()
+        if stillborn is not None:
+            self.problem = stillborn
+            self._wait_longer()
         if self._wanted is None and self._adaptive is not None:
             await self._adaptive.adapt()  # now, and not only at its next turn
 
@@ -526,11 +534,14 @@ class BatchCluster(JobQueueCluster):  # type: ignore[misc]
                 job = self.workers.get(job_of(worker["name"]))
                 if job is not None:
                     job.seen = True
+                    if job.told.state.is_waiting:
+                        job.told = JobStatus(str(job.job_id), JobState.RUNNING)
                     self._stillborn = 0
                     if self._retry_at <= time.monotonic():
                         self.problem = None
         Cluster._update_worker_status(self, op, msg)
-        self._wake()
+        if op == "remove":
+            self._wake()
         self._changed()
 
     def _wake(self) -> None:
@@ -540,10 +551,7 @@ class BatchCluster(JobQueueCluster):  # type: ignore[misc]
 
     def _allowed(self, workers: int) -> int:
         """The number of jobs of so many workers, if the site allows it."""
-        if workers < 0:
-            raise UsageError(
-                f"{workers} workers cannot be had", hint="give a number that is not negative"
-            )
+        check_number(workers)
         jobs, most = self.jobs_for(workers), self._jobs.max_jobs
         if most is not None and jobs > most:
             raise UsageError(

@@ -7,9 +7,9 @@ from typing import Any
 
 from distributed import Nanny, Security, SpecCluster
 
+from hpclaunch.clusters.control import check_bounds, check_number
 from hpclaunch.clusters.guard import GuardedScheduler
 from hpclaunch.clusters.workerjob import jobs_of
-from hpclaunch.errors import UsageError
 from hpclaunch.node.daskconfig import Place
 from hpclaunch.node.spec import Session
 
@@ -61,10 +61,7 @@ class LocalProcesses(SpecCluster):  # type: ignore[misc]
         UsageError
             If that is no number of workers.
         """
-        if workers < 0:
-            raise UsageError(
-                f"{workers} workers cannot be had", hint="give a number that is not negative"
-            )
+        check_number(workers)
         adaptive = getattr(self, "_adaptive", None)
         if adaptive is not None:
             adaptive.stop()
@@ -80,11 +77,7 @@ class LocalProcesses(SpecCluster):  # type: ignore[misc]
         UsageError
             If the bounds are none.
         """
-        if not 0 <= minimum <= maximum or maximum == 0:
-            raise UsageError(
-                f"between {minimum} and {maximum} workers is no range",
-                hint="give two numbers of workers, the smaller one first",
-            )
+        check_bounds(minimum, maximum)
         self._wanted, self._bounds = None, {"minimum": minimum, "maximum": maximum}
         self.adapt(minimum=minimum, maximum=maximum)
 
