@@ -10,18 +10,21 @@ import re
 import secrets
 import sys
 from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 from typing import Literal
 
 from hpclaunch import paths
+from hpclaunch.block import batch_job, plan_batch
 from hpclaunch.errors import PlanError, UsageError
 from hpclaunch.limits import hold_against_limits, most_jobs, source_of
-from hpclaunch.request import Request
+from hpclaunch.node.spec import Batch
+from hpclaunch.request import Program, Request
 from hpclaunch.schedulers.base import JobSpec
 from hpclaunch.sites.catalog import LoadedSite
 from hpclaunch.sites.model import Environment
 from hpclaunch.units import Memory
 
-__all__ = ["INSECURE", "DaskPlan", "Plan", "Request", "make_plan"]
+__all__ = ["INSECURE", "DaskPlan", "Plan", "Request", "environment_name", "make_plan"]
 
 INSECURE = (
     "Dask speaks plain tcp (--insecure-dask): whoever reaches its ports on the site's network runs "
@@ -70,21 +73,22 @@ class DaskPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """A session, fully decided.
+    """A session or a batch job, fully decided.
 
     Attributes
     ----------
     name, nonce : str
         The session's name, and eight hex digits that make job name and directory unique.
     job : JobSpec
-        The job that runs JupyterLab; its ``log`` is a name in the session directory.
+        The job that runs JupyterLab, or all ranks of a batch; its ``log`` is a name in the session
+        directory.
     python : str
     modules, setup : tuple of str
         The environment, as the job makes it.
     base : str
         On the site; may begin with ``~/``.
     root_dir : str or None
-        Root directory of JupyterLab, None for the home directory.
+        Root directory of JupyterLab, or where a batch runs; None for the home directory.
     start_timeout : int
         Seconds that JupyterLab may take on the node.
     idle_limit : int or None
@@ -94,6 +98,9 @@ class Plan:
         What every command of the scheduler needs.
     worker : DaskPlan or None
         None where the profile says nothing about workers.
+    program : Program or None
+    batch : Batch or None
+        What a batch job runs, and how its ranks go about it; None for a session.
     warnings : tuple of str
         What could not be held against the profile.
     """
@@ -113,6 +120,8 @@ class Plan:
     interface: str | None
     scheduler_options: tuple[str, ...]
     worker: DaskPlan | None
+    program: Program | None = None
+    batch: Batch | None = None
     warnings: tuple[str, ...] = ()
 
     @property
@@ -132,7 +141,7 @@ class Plan:
 
 
 def make_plan(loaded: LoadedSite, request: Request, *, name: str, nonce: str | None = None) -> Plan:
-    """Decide every number of a session.
+    """Decide every number of a session, or of a batch job where the request names a program.
 
     Parameters
     ----------
@@ -156,10 +165,13 @@ def make_plan(loaded: LoadedSite, request: Request, *, name: str, nonce: str | N
     local = site.scheduler.kind == "local"
     environment = _environment(loaded, request)
     account, warnings = _account(loaded, request)
-    job = _session_job(loaded, request, f"hpclaunch-{name}-{nonce}", account)
-    workers = _workers(loaded, request)
+    make_job = _session_job if request.program is None else batch_job
+    job = make_job(loaded, request, f"hpclaunch-{name}-{nonce}", account)
+    batch = plan_batch(loaded, request, job)
+    workers = 0 if batch else _workers(loaded, request)
     worker = _plan_worker(loaded, job, workers, insecure=request.insecure_dask)
-    warnings += _warnings(loaded, job, worker if worker and worker.workers else None)
+    who = "the batch job" if batch else "the session"
+    warnings += _warnings(loaded, job, worker if worker and worker.workers else None, who)
     if request.insecure_dask:
         warnings.append(INSECURE)
     return Plan(
@@ -178,6 +190,8 @@ def make_plan(loaded: LoadedSite, request: Request, *, name: str, nonce: str | N
         interface=site.network.interface,
         scheduler_options=site.scheduler.options,
         worker=worker,
+        program=request.program,
+        batch=batch,
         warnings=tuple(warnings),
     )
 
@@ -192,9 +206,14 @@ def _check_names(name: str, nonce: str) -> None:
         raise ValueError(f"a nonce is eight hex digits, not {nonce!r}")
 
 
+def environment_name(loaded: LoadedSite, request: Request) -> str:
+    """Which of the site's environments a session or a batch job uses."""
+    of_batch = loaded.site.mpi.environment if request.program else None
+    return request.environment or of_batch or loaded.site.session.environment
+
+
 def _environment(loaded: LoadedSite, request: Request) -> Environment:
-    site = loaded.site
-    name = request.environment or site.session.environment
+    site, name = loaded.site, environment_name(loaded, request)
     if name in site.environments:
         return site.environments[name]
     raise PlanError(
@@ -220,16 +239,22 @@ def _account(loaded: LoadedSite, request: Request) -> tuple[str | None, list[str
 
 
 def _root_dir(loaded: LoadedSite, request: Request) -> str | None:
-    """The root of JupyterLab; only where laptop and node are one may it be relative."""
-    asked = request.notebook_dir
+    """The root of JupyterLab; only where laptop and node are one may it be relative.
+
+    A batch runs beside its script where that lies on the site.
+    """
+    asked, program = request.notebook_dir, request.program
+    if asked is None and program is not None and program.content is None:
+        return str(PurePosixPath(program.path).parent)
     if asked is None:
         return loaded.site.paths.notebooks
     if loaded.site.scheduler.kind == "local":
         return str(paths.expand(asked).absolute())
     if asked.startswith(("/", "~/")):
         return asked
+    option = "--notebook-dir" if program is None else "--work-dir"
     raise UsageError(
-        f"--notebook-dir {asked}: must be a directory on the site",
+        f"{option} {asked}: must be a directory on the site",
         hint="write an absolute path, or one that begins with '~/' (in quotes: it is the site's ~)",
     )
 
@@ -299,14 +324,14 @@ def _plan_worker(
     )
 
 
-def _warnings(loaded: LoadedSite, job: JobSpec, dask: DaskPlan | None) -> list[str]:
+def _warnings(loaded: LoadedSite, job: JobSpec, dask: DaskPlan | None, who: str) -> list[str]:
     """What could not be held against the profile; raises where a limit is passed."""
-    found = [hold_against_limits(loaded, job, "the session", "--queue {}")]
+    found = [hold_against_limits(loaded, job, who, "--queue {}")]
     if dask is not None:
         option = "--set dask.queue={}"
         many = dask.processes > 1
-        who = f"a job of {dask.processes} Dask workers" if many else "a Dask worker"
-        found.append(hold_against_limits(loaded, dask.job, who, option))
+        whose = f"a job of {dask.processes} Dask workers" if many else "a Dask worker"
+        found.append(hold_against_limits(loaded, dask.job, whose, option))
         _check_number_of_jobs(loaded, dask)
     return list(dict.fromkeys(warning for warning in found if warning is not None))
 

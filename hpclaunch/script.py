@@ -10,7 +10,7 @@ import io
 import json
 import tarfile
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from hpclaunch import paths
@@ -33,7 +33,7 @@ __all__ = [
 
 
 def render_session(plan: Plan, scheduler: Scheduler, *, session_dir: str, lib_dir: str) -> str:
-    """Render the batch script of a session.
+    """Render the batch script of a session or a batch job.
 
     Parameters
     ----------
@@ -53,7 +53,8 @@ def render_session(plan: Plan, scheduler: Scheduler, *, session_dir: str, lib_di
         directives = scheduler.directives(job)
     except ValueError as error:
         raise PlanError(f"the job cannot be described to {plan.scheduler}: {error}") from None
-    return _template("session.sh.j2").render(
+    name = "session.sh.j2" if plan.batch is None else "batch.sh.j2"
+    return _template(name).render(
         plan=plan, directives=directives, session_dir=session_dir, lib_dir=lib_dir
     )
 
@@ -75,6 +76,7 @@ def agent_spec(plan: Plan) -> dict[str, object]:
         "interface": plan.interface,
         "dask": plan.dask and {"mode": plan.dask.mode, "workers": plan.dask.workers, **worker},
         "jobqueue": worker if plan.worker and plan.worker.mode == "jobqueue" else None,
+        "batch": plan.batch and asdict(plan.batch),
     }
 
 
@@ -104,12 +106,15 @@ def session_files(
     plan: Plan, script: str, credentials: Mapping[str, bytes], token: str
 ) -> dict[str, bytes]:
     """All files that the laptop puts into a session's directory, by their path in it."""
-    return {
+    files = {
         **credentials,
         Layout.TOKEN: token.encode(),
         Layout.SPEC: json.dumps(agent_spec(plan), indent=1).encode(),
         Layout.SCRIPT: script.encode(),
     }
+    if plan.batch is not None and plan.program is not None and plan.program.content is not None:
+        files[plan.batch.program] = plan.program.content
+    return files
 
 
 def tar_of(files: Mapping[str, bytes], *, mode: int = 0o600) -> bytes:

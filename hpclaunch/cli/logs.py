@@ -10,7 +10,7 @@ from hpclaunch.cli.ask import asker
 from hpclaunch.errors import HpclaunchError, UsageError
 from hpclaunch.keeper.client import KeeperClient
 from hpclaunch.node.layout import Layout
-from hpclaunch.remote import remote_command
+from hpclaunch.sessions.access import read_file
 from hpclaunch.sessions.book import Book
 from hpclaunch.sessions.way import Way
 
@@ -37,7 +37,7 @@ def logs(arguments: argparse.Namespace) -> int:
         if arguments.lines is None:
             size = _write_from(keeper, log, 0)
         else:
-            size, text = _tail(keeper, log, "lines", arguments.lines)
+            size, text = read_file(keeper, log, "lines", arguments.lines)
             sys.stdout.write(text)
         while arguments.follow:
             sys.stdout.flush()
@@ -51,17 +51,6 @@ def logs(arguments: argparse.Namespace) -> int:
 
 def _write_from(keeper: KeeperClient, log: str, start: int) -> int:
     """Write what a log holds behind byte `start`; returns its size."""
-    size, text = _tail(keeper, log, "from", start)
+    size, text = read_file(keeper, log, "from", start)
     sys.stdout.write(text)
     return size
-
-
-def _tail(keeper: KeeperClient, log: str, how: str, number: int) -> tuple[int, str]:
-    """The size of a log in bytes, and its end."""
-    said = keeper.run(remote_command("tail.sh", log, how, str(number)))
-    if said.exit != 0:
-        raise HpclaunchError(
-            f"the log {log} cannot be read", said=said.said, hint="the session's directory is gone"
-        )
-    size, _, text = said.stdout.partition("\n")
-    return int(size), text

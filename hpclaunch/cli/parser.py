@@ -32,6 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _start(commands)
+    _batch(commands)
     _sessions(commands)
     _site(commands)
     return parser
@@ -51,15 +52,7 @@ def _start(commands: Any) -> None:
     )
     start.add_argument("site", nargs="?", metavar="SITE", help=_SITE)
     start.add_argument("--name", help="name of the session (default: SITE-N)")
-    resources = start.add_argument_group("resources (default: as the site's profile says)")
-    resources.add_argument("--queue", metavar="NAME", help="queue (SLURM: partition)")
-    resources.add_argument("--account", metavar="NAME", help="account (project) to charge")
-    resources.add_argument("--walltime", metavar="TIME", help="such as 2:00:00, 1-12:00:00 or 90m")
-    resources.add_argument("--nodes", metavar="N", type=int, help="nodes of the session's job")
-    resources.add_argument("--cores", metavar="N", type=int, help="cores on each node")
-    resources.add_argument("--memory", metavar="SIZE", help="memory on each node, such as '8 GB'")
-    resources.add_argument("--gpus", metavar="N", type=int, help="GPUs on each node")
-    resources.add_argument("--environment", metavar="NAME", help="one of the site's environments")
+    resources = _resources(start)
     resources.add_argument("--notebook-dir", metavar="DIR", help="root directory of JupyterLab")
     dask = start.add_argument_group("Dask")
     dask.add_argument("--workers", metavar="N", type=int, help="Dask workers")
@@ -76,6 +69,89 @@ def _start(commands: Any) -> None:
     how = start.add_argument_group("how")
     how.add_argument("--dry-run", action="store_true", help="print the batch script, touch nothing")
     _foreground(how)
+    _settings(how)
+
+
+def _resources(parser: argparse.ArgumentParser) -> Any:
+    group = parser.add_argument_group("resources (default: as the site's profile says)")
+    group.add_argument("--queue", metavar="NAME", help="queue (SLURM: partition)")
+    group.add_argument("--account", metavar="NAME", help="account (project) to charge")
+    group.add_argument("--walltime", metavar="TIME", help="such as 2:00:00, 1-12:00:00 or 90m")
+    group.add_argument("--nodes", metavar="N", type=int, help="nodes of the job")
+    group.add_argument("--cores", metavar="N", type=int, help="cores on each node")
+    group.add_argument("--memory", metavar="SIZE", help="memory on each node, such as '8 GB'")
+    group.add_argument("--gpus", metavar="N", type=int, help="GPUs on each node")
+    group.add_argument("--environment", metavar="NAME", help="one of the site's environments")
+    return group
+
+
+class _Words(argparse.Action):
+    """``[SITE] SCRIPT [ARG...]`` with options anywhere among them; behind ``--`` only ARGs."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        words = list(values)
+        behind = words.index("--") if "--" in words else len(words)
+        options = argparse.ArgumentParser(parser.prog, add_help=False, allow_abbrev=False)
+        _batch_options(options)
+        _, found = options.parse_known_args(words[:behind], namespace)
+        for word in found:
+            if word.startswith("-") and word != "-":
+                parser.error(f"unrecognized option {word}; put -- before the script's own options")
+        found += words[behind + 1 :]
+        at = next((at for at, word in enumerate(found[:2]) if word.endswith(_SCRIPTS)), None)
+        if found and at is None:
+            parser.error(f"no script among {' '.join(found[:2])!r}: its name ends with .py")
+        namespace.site = found[0] if at == 1 else None
+        namespace.script = found[at] if at is not None else None
+        namespace.arguments = found[at + 1 :] if at is not None else []
+
+
+_SCRIPTS = (".py",)
+
+
+def _batch(commands: Any) -> None:
+    batch = _add(
+        commands, "batch", ("batch", "batch"), "Run a script on Dask over several nodes, by MPI."
+    )
+    batch.usage = "hpclaunch batch [OPTION...] [SITE] SCRIPT.py [ARG...]"
+    batch.set_defaults(site=None, script=None, arguments=[])
+    batch.add_argument(
+        "words",
+        nargs=argparse.REMAINDER,
+        action=_Words,
+        metavar="[SITE] SCRIPT [ARG...]",
+        help="SCRIPT is sent along where it is a file here; else it is a path on the site. "
+        "Its own options come behind --",
+    )
+    _batch_options(batch)
+
+
+def _batch_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--name", help="name of the batch (default: SITE-N)")
+    resources = _resources(parser)
+    resources.add_argument(
+        "--workers-per-node", metavar="N", type=int, help="Dask workers on each node (default: 2)"
+    )
+    resources.add_argument(
+        "--work-dir",
+        metavar="DIR",
+        dest="notebook_dir",
+        help="where it runs on the site (default: beside a script of the site, else home)",
+    )
+    how = parser.add_argument_group("how")
+    how.add_argument(
+        "--wait", action="store_true", help="show the output, exit with the script's exit code"
+    )
+    how.add_argument("--timeout", metavar="SECONDS", type=float, help="with --wait: to its begin")
+    how.add_argument("--again", metavar="NAME", help="run a recorded batch as it was")
+    how.add_argument("--dry-run", action="store_true", help="print the batch script, touch nothing")
+    how.add_argument("--json", action="store_true", help="print one JSON document")
     _settings(how)
 
 

@@ -158,6 +158,8 @@ def reasons(record: Record, reachable: bool) -> dict[str, Any]:
     if (ended := (record.outcome or {}).get("reason")) is not None:
         return {"cause": ended, "evidence": [], "next": IDLE_HINT}
     state = document(record, reachable)["state"]
+    if state == "ready" and record.batch is not None:
+        return {"cause": f"nothing is wrong: {progress(record)}", "evidence": [], "next": None}
     if state in ("queued", "starting"):
         status = access.status_on_record(record)
         never = access.scheduler_of(record).never_starts(status)
@@ -186,7 +188,7 @@ def reasons(record: Record, reachable: bool) -> dict[str, Any]:
 def idle_limit(record: Record) -> str | None:
     """After how long without use the session ends by itself, in words; None never."""
     limit = (record.profile.get("session") or {}).get("idle_limit")
-    return None if limit in (None, "0") else str(limit)
+    return None if limit in (None, "0") or record.batch is not None else str(limit)
 
 
 def document(record: Record, reachable: bool) -> dict[str, Any]:
@@ -199,6 +201,7 @@ def document(record: Record, reachable: bool) -> dict[str, Any]:
     reason = error["what"] if error else ended or record.trouble or record.job.get("reason") or None
     return {
         "name": record.name,
+        "kind": "session" if record.batch is None else "batch",
         "site": record.site,
         "state": state,
         "job": record.job_id,
@@ -206,6 +209,7 @@ def document(record: Record, reachable: bool) -> dict[str, Any]:
         "expected_start": record.job.get("expected_start"),
         "ends_at": record.ends_at.isoformat() if record.ends_at else None,
         "idle_limit": idle_limit(record),
+        "exit": record.exit_code,
         "as_of": as_of_text(record),
     }
 
@@ -275,7 +279,7 @@ def _is_news(record: Record, since: float) -> bool:
 def _words(one: dict[str, Any]) -> str:
     if one["state"] == "ready" and one["ends_at"]:
         return f"until {datetime.fromisoformat(one['ends_at']).astimezone():%Y-%m-%d %H:%M}"
-    words = str(one["reason"] or "")
+    words = str(one["reason"] or ("" if one["exit"] is None else f"exit code {one['exit']}"))
     if one["expected_start"] and one["state"] == "queued":
         words += f" expected {one['expected_start'].replace('T', ' ')}"
     return words.strip() or "-"

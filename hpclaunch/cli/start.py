@@ -22,7 +22,8 @@ from hpclaunch.errors import (
     UsageError,
 )
 from hpclaunch.keeper.client import KeeperClient
-from hpclaunch.plan import Plan, Request, make_plan
+from hpclaunch.plan import Plan, make_plan
+from hpclaunch.request import Program, Request
 from hpclaunch.sessions import access
 from hpclaunch.sessions.book import Book
 from hpclaunch.sessions.follow import follow, outcome_error
@@ -33,28 +34,39 @@ from hpclaunch.sessions.withdraw import withdraw
 from hpclaunch.sites.catalog import LoadedSite, default_site, load
 from hpclaunch.units import Memory, Walltime
 
-__all__ = ["attach", "start"]
+__all__ = [
+    "attach",
+    "dry_run",
+    "interrupt_on_term",
+    "launch",
+    "pausing",
+    "plan_and_record",
+    "request_of",
+    "start",
+    "timeout_of",
+    "withdrawn_on_failure",
+]
 
 
 def start(arguments: argparse.Namespace) -> int:
     """Plan, submit, wait, tunnel, open the browser."""
     began = time.monotonic()
-    timeout = _timeout(arguments)
+    timeout = timeout_of(arguments)
     loaded = load(default_site() if arguments.site is None else arguments.site, arguments.settings)
-    request = _request(arguments)
+    request = request_of(arguments)
     book = Book()
     if arguments.dry_run:
         name = book.free_name(loaded.site.name) if arguments.name is None else arguments.name
-        return _dry_run(loaded, request, name, as_json=arguments.json)
+        return dry_run(loaded, request, name, as_json=arguments.json)
     way = Way.of(loaded)
-    _interrupt_on_term()
-    plan, record = _put_on_record(book, loaded, request, way, arguments.name)
+    interrupt_on_term()
+    plan, record = plan_and_record(book, loaded, request, way, arguments.name)
     with contextlib.ExitStack() as stack:
-        with Progress() as progress, _withdrawn_unless_ready(book, record, way, progress):
+        with Progress() as progress, withdrawn_on_failure(book, record, way, progress):
             for warning in plan.warnings:
                 tell(f"warning: {warning}")
             keeper = stack.enter_context(KeeperClient(way))
-            record = _launch(keeper, book, loaded, plan, progress)
+            record = launch(keeper, book, loaded, plan, progress)
             record = follow(keeper, book, record, progress, timeout=timeout, since=began)
         return stay(keeper, book, record, arguments)
 
@@ -62,9 +74,14 @@ def start(arguments: argparse.Namespace) -> int:
 def attach(arguments: argparse.Namespace) -> int:
     """Open the tunnel and the browser of a session on record."""
     began = time.monotonic()
-    timeout = _timeout(arguments)
+    timeout = timeout_of(arguments)
     book = Book()
     record = book.read(arguments.name)
+    if record.batch is not None:
+        raise UsageError(
+            f"{record.name} is a batch job: there is no JupyterLab to open",
+            hint=f"`hpclaunch logs -f {record.name}` shows its output as it comes",
+        )
     if record.outcome is not None:
         raise outcome_error(record)
     if record.submitting is None:
@@ -77,30 +94,33 @@ def attach(arguments: argparse.Namespace) -> int:
             f"session {record.name} is being stopped",
             hint=f"`hpclaunch stop {record.name}` brings that to its end",
         )
-    _interrupt_on_term()
+    interrupt_on_term()
     way = Way.from_dict(record.target)
     with KeeperClient(way) as keeper:
         with Progress() as progress:
             progress(f"connecting to {way}")
-            keeper.connect(_pausing(progress))
+            keeper.connect(pausing(progress))
             keeper.adopt(record.name)
             keeper.status()  # a keeper that is new knows the session from here on
             record = follow(keeper, book, record, progress, timeout=timeout, since=began)
         return stay(keeper, book, record, arguments)
 
 
-def _timeout(arguments: argparse.Namespace) -> float | None:
+def timeout_of(arguments: argparse.Namespace) -> float | None:
+    """Seconds of ``--timeout``, None where there is none."""
     timeout: float | None = arguments.timeout
     if timeout is not None and not timeout > 0:
         raise UsageError(f"--timeout {timeout:g}: must be a positive number of seconds")
     return timeout
 
 
-def _request(arguments: argparse.Namespace) -> Request:
+def request_of(arguments: argparse.Namespace, program: Program | None = None) -> Request:
+    """What the arguments ask for, of a session or of a batch job that runs `program`."""
+
     def positive(name: str) -> int | None:
         value: int | None = getattr(arguments, name)
         if value is not None and value < (0 if name in ("gpus", "workers") else 1):
-            raise UsageError(f"--{name} {value}: must be a positive number")
+            raise UsageError(f"--{name.replace('_', '-')} {value}: must be a positive number")
         return value
 
     try:
@@ -114,15 +134,17 @@ def _request(arguments: argparse.Namespace) -> Request:
             gpus=positive("gpus"),
             environment=arguments.environment,
             notebook_dir=arguments.notebook_dir,
-            workers=positive("workers"),
-            dask=arguments.dask,
-            insecure_dask=arguments.insecure_dask,
+            workers=positive("workers") if program is None else None,
+            dask=arguments.dask if program is None else None,
+            insecure_dask=arguments.insecure_dask if program is None else False,
+            workers_per_node=positive("workers_per_node") if program else None,
+            program=program,
         )
     except ValueError as error:
         raise UsageError(str(error)) from None
 
 
-def _dry_run(loaded: LoadedSite, request: Request, name: str, *, as_json: bool) -> int:
+def dry_run(loaded: LoadedSite, request: Request, name: str, *, as_json: bool) -> int:
     """Print the batch script as it would be submitted, paths as far as they are known here."""
     from hpclaunch.bundle import bundle
     from hpclaunch.script import render_session
@@ -146,31 +168,33 @@ def _dry_run(loaded: LoadedSite, request: Request, name: str, *, as_json: bool) 
     return 0
 
 
-def _put_on_record(
+def plan_and_record(
     book: Book, loaded: LoadedSite, request: Request, way: Way, name: str | None
 ) -> tuple[Plan, Record]:
+    """Plan it under a name that is free, and put it on record."""
     for _ in range(20):
         free = book.free_name(loaded.site.name) if name is None else name
         plan = make_plan(loaded, request, name=free)
         try:
-            return plan, put_on_record(book, loaded, plan, way)
+            return plan, put_on_record(book, loaded, request, plan, way)
         except SessionExists:
             if name is not None:
                 raise
     raise SessionExists("no free session name was found", hint="choose one with --name")
 
 
-def _launch(
+def launch(
     keeper: KeeperClient,
     book: Book,
     loaded: LoadedSite,
     plan: Plan,
     progress: Progress,
 ) -> Record:
-    progress(f"session {plan.name}: connecting to {keeper.way}")
+    """Connect and submit; the job may be in the queue without an id, to be found by its name."""
+    progress(f"{'batch' if plan.batch else 'session'} {plan.name}: connecting to {keeper.way}")
     credentials = prepare()
     began = time.monotonic()
-    keeper.connect(_pausing(progress))
+    keeper.connect(pausing(progress))
     connected = time.monotonic() - began
     book.update(plan.name, plan.nonce, timings={"connect": connected})
     progress(f"submitting to {plan.site} ({_summary(plan)})")
@@ -189,11 +213,12 @@ def _summary(plan: Plan) -> str:
     words += [str(job.memory)] if job.memory else []
     words += [f"walltime {job.walltime}"]
     words += [f"queue {job.queue}"] if job.queue else []
-    words += [f"{plan.dask.workers} Dask workers"] if plan.dask else []
+    workers = plan.batch.workers if plan.batch else plan.dask.workers if plan.dask else 0
+    words += [f"{workers} Dask workers"] if workers else []
     return ", ".join(words)
 
 
-def _pausing(progress: Progress) -> Any:
+def pausing(progress: Progress) -> Any:
     """Ask on a terminal that the spinner has let go of."""
     ask = asker()
     if ask is not None:
@@ -202,11 +227,17 @@ def _pausing(progress: Progress) -> Any:
 
 
 @contextlib.contextmanager
-def _withdrawn_unless_ready(book: Book, record: Record, way: Way, progress: Progress) -> Any:
+def withdrawn_on_failure(
+    book: Book,
+    record: Record,
+    way: Way,
+    progress: Progress,
+    failure: type[BaseException] = BaseException,
+) -> Any:
     """A start that fails or is interrupted leaves no job, no secret, no file on the site."""
     try:
         yield
-    except BaseException as error:
+    except failure as error:
         progress.pause()
         with contextlib.ExitStack() as stack:
 
@@ -224,7 +255,7 @@ def _withdrawn_unless_ready(book: Book, record: Record, way: Way, progress: Prog
         raise
 
 
-def _interrupt_on_term() -> None:
+def interrupt_on_term() -> None:
     """A polite kill is an interrupt: what was begun is withdrawn."""
 
     def interrupt(_: int, __: FrameType | None) -> None:

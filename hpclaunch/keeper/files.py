@@ -44,7 +44,7 @@ class Files:
         batch = self._register.batch(
             lambda watched, record: (
                 bool(record.submitting and record.session_dir)
-                and (not watched.settled or (watched.is_fresh and record.rendezvous is None))
+                and (not watched.settled or (watched.is_fresh and not record.serves))
             )
         )
         fresh = any(watched.is_fresh for watched, _ in batch)
@@ -57,7 +57,7 @@ class Files:
         batch = self._register.batch(
             lambda watched, record: (
                 bool(record.submitting and record.session_dir)
-                and (not watched.is_fresh or record.rendezvous is not None)
+                and (not watched.is_fresh or record.serves)
             )
         )
         for watched, _ in batch:
@@ -97,7 +97,7 @@ class Files:
                 self._meet(watched, record, said[Layout.RENDEZVOUS])
 
     def _meet(self, watched: Watched, record: Record, rendezvous: dict[str, object]) -> None:
-        """The server answers on its node: note where, and open the tunnel."""
+        """The server answers on its node: note where, and open the tunnel. A batch needs none."""
         if record.rendezvous is None:
             timings = {}
             inner = rendezvous.get("timings")
@@ -115,6 +115,8 @@ class Files:
             if changed is None:
                 return
             record = changed
+        if not record.serves:
+            return
         if self._tunnels.is_open(watched.name) and record.tunnel:
             return
         began = time.time()

@@ -107,9 +107,13 @@ class Queue:
                 as_of=time.time(),
                 ran_at=record.ran_at or (time.time() if runs else None),
             )
-            answers = record.rendezvous is not None and runs
-            longest = _STARTING if runs and not answers else _LONGEST_QUERY
-            self._ask_again(watched, changed=facts != record.job, longest=longest, calm=answers)
+            starts = runs and record.rendezvous is None
+            self._ask_again(
+                watched,
+                changed=facts != record.job,
+                longest=_STARTING if starts else _LONGEST_QUERY,
+                calm=runs and record.serves,
+            )
         if status.state.is_final or watched.absent >= 2:
             self._conclude(watched)
 

@@ -88,7 +88,7 @@ class Watch:
                 watched.look_closely()
                 with contextlib.suppress(HpclaunchError):
                     # Where a server answers, its tunnel must too before all is well again.
-                    if self._register.book.read(watched.name).rendezvous is None:
+                    if not self._register.book.read(watched.name).serves:
                         self._register.update(watched, trouble=None)
             self._register.changed.notify_all()
 

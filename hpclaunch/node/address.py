@@ -15,7 +15,7 @@ import struct
 from collections.abc import Iterable
 from typing import Optional
 
-__all__ = ["LOOPBACK", "for_login", "for_nodes"]
+__all__ = ["LOOPBACK", "for_login", "for_nodes", "interface_of"]
 
 LOOPBACK = "127.0.0.1"
 _SIOCGIFADDR = 0x8915  # linux/sockios.h: the IPv4 address of an interface
@@ -36,6 +36,12 @@ def for_nodes(interface: Optional[str] = None) -> list[str]:
     Here the site's recommendation (its fast network) goes first.
     """
     return _usable([_of_interface(interface), *_of_name(), _toward_submit_host(), *_all()])
+
+
+def interface_of(address: str) -> Optional[str]:
+    """The name of the interface that has an address; None where none has it."""
+    names = (name for _, name in socket.if_nameindex())
+    return next((name for name in names if _of_interface(name) == address), None)
 
 
 def _usable(candidates: Iterable[Optional[str]]) -> list[str]:

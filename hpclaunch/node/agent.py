@@ -28,7 +28,7 @@ from hpclaunch.node.files import make_private_dir, remove, write_private_json
 from hpclaunch.node.layout import Layout
 from hpclaunch.node.spec import Session, SpecError, read_session
 
-__all__ = ["Agent", "main"]
+__all__ = ["Agent", "main", "remove_secrets", "report", "say"]
 
 _TICK = 0.05  # seconds between two looks while a start is awaited
 _MOMENT = 1.0
@@ -218,11 +218,16 @@ class Agent:
         processes.end_all(self._children(), _PATIENCE)
         processes.kill_descendants()
         self._dask.clean()
-        for name in Layout.SECRETS:
-            try:
-                remove(self._session.path(name))
-            except OSError as error:
-                say("a secret of this session is left behind: {}".format(error))
+        remove_secrets(self._session)
+
+
+def remove_secrets(session: Session) -> None:
+    """Remove every secret of a session that ends."""
+    for name in Layout.SECRETS:
+        try:
+            remove(session.path(name))
+        except OSError as error:
+            say("a secret of this session is left behind: {}".format(error))
 
 
 def say(text: str) -> None:

@@ -22,7 +22,21 @@ _EXIT = {
     "dask-failed": 8,
     "no-address": 9,
     "filesystem": FILESYSTEM,
+    "no-script": 11,
+    "no-mpi": 12,
+    "no-launcher": 13,
+    "mpi-mismatch": 14,
+    "mpi-failed": 15,
+    "mpi-hangs": 16,
+    "rank-died": 17,
+    "over-committed": 18,
 }
+
+
+_LAUNCHER_HINT = (
+    'name one that fits under [mpi] launcher in the profile, such as ["srun", "--mpi=pmix"] or '
+    '["mpirun"]; `srun --mpi=list` shows what SLURM has'
+)
 
 
 class Failure(Exception):
@@ -128,6 +142,84 @@ class Failure(Exception):
             "filesystem",
             "a file of the session cannot be used on this node: {}".format(error),
             "check your quota, and that your home directory is the same on compute nodes",
+        )
+
+    @classmethod
+    def no_script(cls, what: str) -> Failure:
+        """The script, or the directory where it shall run, is not on the node."""
+        return cls(
+            "no-script",
+            what,
+            "check the path; is that file system there on compute nodes?",
+        )
+
+    @classmethod
+    def no_mpi(cls, what: str, said: Optional[str] = None) -> Failure:
+        """The environment cannot run dask-mpi."""
+        return cls(
+            "no-mpi",
+            what,
+            "install mpi4py and dask-mpi into that environment, with the site's MPI library loaded "
+            "(modules of [environments] in the profile), or choose another with --environment",
+            said,
+        )
+
+    @classmethod
+    def no_launcher(cls, what: str, said: Optional[str] = None) -> Failure:
+        """What starts the ranks cannot be run."""
+        return cls("no-launcher", what, _LAUNCHER_HINT, said)
+
+    @classmethod
+    def mpi_mismatch(cls, ranks: int, found: int, library: str) -> Failure:
+        """The launcher and the MPI library do not know each other."""
+        return cls(
+            "mpi-mismatch",
+            "{} ranks were started, but each thinks that there are {} of them: the launcher and "
+            "the MPI library ({}) do not fit together".format(ranks, found, library),
+            _LAUNCHER_HINT,
+        )
+
+    @classmethod
+    def mpi_failed(cls, code: int) -> Failure:
+        """The ranks ended before the script could begin."""
+        return cls(
+            "mpi-failed",
+            "the ranks {} before the script began".format(_ending(code)),
+            "the job's log says why; where launcher and MPI library do not fit together, name "
+            "another under [mpi] launcher in the profile",
+        )
+
+    @classmethod
+    def mpi_hangs(cls, seconds: float) -> Failure:
+        """The ranks run and do not meet."""
+        return cls(
+            "mpi-hangs",
+            "the MPI ranks did not form a Dask cluster within {:.0f} s".format(seconds),
+            "launcher and MPI library that do not fit together are the usual reason: name another "
+            "under [mpi] launcher in the profile; a slow file system needs a longer "
+            "session.start_timeout",
+        )
+
+    @classmethod
+    def rank_died(cls, who: str, how: str, said: Optional[str] = None) -> Failure:
+        """A rank ended unasked, and MPI ended all others."""
+        return cls(
+            "rank-died",
+            "{} ended ({}); with one rank all of them end".format(who, how),
+            "too much memory is the usual reason: ask for more --memory, or for fewer "
+            "--workers-per-node; the job's log and workers/ beside it have the last words",
+            said,
+        )
+
+    @classmethod
+    def over_committed(cls, wanted: int, granted: int) -> Failure:
+        """The workers would use more memory than there is."""
+        return cls(
+            "over-committed",
+            "the ranks of a node would use {:.1f} GB, and the job has {:.1f} GB there".format(
+                wanted / 1e9, granted / 1e9
+            ),
+            "ask for less --memory, or for a queue whose nodes have more",
         )
 
     @classmethod

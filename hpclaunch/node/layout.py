@@ -25,7 +25,12 @@ class Layout:
     (why it ends early, in words), ``ending.json`` (why it ends by itself though all is well),
     ``exit.json`` (the last thing, by ``job.sh``), ``dask/``
     (Dask's configuration for the session), ``dask-state.json`` (how the cluster is, in words) and
-    ``workers/`` (logs of the cluster's process and of worker jobs).
+    ``workers/`` (logs of the cluster's process, of worker jobs and of a batch's ranks).
+
+    Of a batch the laptop also writes ``batch.json`` (all that is needed to run it again) and, where
+    it is sent along, the script below ``program/``; a script of the site is copied there by the
+    job. ``hosts`` says where its ranks are, and ``ending.json`` holds the script's exit code,
+    written before MPI is left.
     """
 
     SPEC = "session.json"
@@ -47,6 +52,9 @@ class Layout:
     DASK_FILE = "dask/hpclaunch.yaml"
     DASK_SECRET = "dask/dashboard.secret"
     DASK_STATE = "dask-state.json"
+    BATCH = "batch.json"
+    PROGRAM = "program"
+    HOSTS = "hosts"
     HOLDER_LOG = "workers/holder.log"
     WORKERS = "workers"
 

@@ -12,11 +12,15 @@ from typing import Any, Optional
 from hpclaunch.node.files import read_json
 from hpclaunch.node.layout import Layout
 
-__all__ = ["Session", "SpecError", "WorkerJobs", "read_session"]
+__all__ = ["OTHER_RANKS", "Batch", "Session", "SpecError", "WorkerJobs", "read_session"]
 
 VERSION = 1
 START_TIMEOUT = 120.0
 """Seconds that Jupyter and the Dask scheduler may take to answer, where the laptop says nothing."""
+
+
+OTHER_RANKS = 2
+"""Ranks of a batch that are no workers: the scheduler, and the one that runs the script."""
 
 
 class SpecError(ValueError):
@@ -72,8 +76,45 @@ class WorkerJobs:
 
 
 @dataclass(frozen=True)
+class Batch:
+    """A batch job: one script on the ranks of dask-mpi.
+
+    Attributes
+    ----------
+    program : str
+        The script or notebook, an absolute path.
+    arguments : tuple of str
+    nodes, workers_per_node : int
+    threads : int
+        Of one worker.
+    memory : int
+        Of each node, bytes.
+    launcher : tuple of str or None
+        What starts the ranks; None: what fits scheduler and MPI library.
+    """
+
+    program: str
+    arguments: tuple[str, ...]
+    nodes: int
+    workers_per_node: int
+    threads: int
+    memory: int
+    launcher: Optional[tuple[str, ...]] = None
+
+    @property
+    def workers(self) -> int:
+        """All workers."""
+        return self.nodes * self.workers_per_node
+
+    @property
+    def ranks(self) -> int:
+        """All ranks."""
+        return self.workers + OTHER_RANKS
+
+
+@dataclass(frozen=True)
 class Session:
-    """A session as the agent knows it.
+    """A session, or a batch job, as the agent knows it.
 
     Attributes
     ----------
@@ -85,7 +126,7 @@ class Session:
     scheduler_options : tuple of str
         What every command of the scheduler needs, such as ``--clusters=c5``.
     root_dir : str or None
-        Where notebooks live, a leading ``~/`` expanded; None is the home directory.
+        Where notebooks live or a batch runs, a leading ``~/`` expanded; None is the home directory.
     ends_in : float or None
         Seconds from the start of the job to its end; None has no limit.
     interface : str or None
@@ -100,6 +141,8 @@ class Session:
         Number of Dask workers.
     jobs : WorkerJobs or None
         How a worker is started; also the defaults of a cluster that the user makes.
+    batch : Batch or None
+        What a batch job runs; None for a session.
     """
 
     directory: str
@@ -115,6 +158,7 @@ class Session:
     mode: Optional[str] = None
     workers: int = 0
     jobs: Optional[WorkerJobs] = None
+    batch: Optional[Batch] = None
 
     def path(self, name: str) -> str:
         """Absolute path of a file of the session, by its name in `Layout`."""
@@ -138,7 +182,7 @@ class Session:
 
     @property
     def work_dir(self) -> str:
-        """Where notebooks, kernels and workers start."""
+        """Where notebooks, kernels, scripts and workers start."""
         return self.root_dir or os.path.expanduser("~")
 
 
@@ -193,6 +237,20 @@ def _session(directory: str, fields: dict[str, Any]) -> Session:
         mode=mode,
         workers=int(dask["workers"]) if dask else 0,
         jobs=_worker_jobs(jobs) if jobs else None,
+        batch=_batch(directory, fields["batch"]) if fields.get("batch") else None,
+    )
+
+
+def _batch(directory: str, fields: dict[str, Any]) -> Batch:
+    program, launcher = os.path.expanduser(fields["program"]), fields.get("launcher")
+    return Batch(
+        program=os.path.join(directory, program),
+        arguments=tuple(fields["arguments"]),
+        nodes=int(fields["nodes"]),
+        workers_per_node=int(fields["workers_per_node"]),
+        threads=int(fields["threads"]),
+        memory=int(fields["memory"]),
+        launcher=None if launcher is None else tuple(launcher),
     )
 
 

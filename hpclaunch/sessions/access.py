@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
-from hpclaunch.errors import SchedulerError, SessionError
+from hpclaunch.errors import HpclaunchError, SchedulerError, SessionError
 from hpclaunch.node.layout import Layout
 from hpclaunch.remote import remote_command
 from hpclaunch.schedulers.base import JobState, JobStatus, Scheduler
@@ -37,6 +37,7 @@ __all__ = [
     "job_facts",
     "job_status",
     "log_tail",
+    "read_file",
     "read_words",
     "scheduler_for",
     "scheduler_of",
@@ -250,6 +251,34 @@ def log_tail(runner: Runner, record: Record, lines: int = 15) -> str:
     log = f"{record.session_dir}/{Layout.LOG}"
     said = runner.run(remote_command("tail.sh", log, "lines", str(lines)))
     return said.stdout.partition("\n")[2]  # behind the size
+
+
+def read_file(runner: Runner, file: str, how: str, number: int) -> tuple[int, str]:
+    """The size of a growing file of the site, such as a log, and its end.
+
+    Parameters
+    ----------
+    how : {"from", "lines"}
+        All behind the first `number` bytes, or the last `number` lines.
+
+    Returns
+    -------
+    size : int
+        Bytes; where to go on next time.
+    text : str
+
+    Raises
+    ------
+    HpclaunchError
+        If it cannot be read.
+    """
+    said = runner.run(remote_command("tail.sh", file, how, str(number)))
+    if said.exit != 0:
+        raise HpclaunchError(
+            f"the log {file} cannot be read", said=said.said, hint="the session's directory is gone"
+        )
+    size, _, text = said.stdout.partition("\n")
+    return int(size), text
 
 
 def collect_evidence(runner: Runner, record: Record) -> Evidence:

@@ -125,6 +125,22 @@ class Book:
             paths.write_private(self.directory(name) / "ca.pem", authority)
             paths.write_private(self.directory(name) / "token", token.encode())
 
+    def keep_program(self, name: str, nonce: str, content: bytes) -> None:
+        """Keep the script that is sent along with a batch, to run it again.
+
+        Raises
+        ------
+        NoSuchSession
+            If the record is gone, or another session has taken its name.
+        """
+        with self._lock(name):
+            self._same(name, nonce)
+            paths.write_private(self.directory(name) / "program", content)
+
+    def program(self, name: str) -> bytes:
+        """The script that was sent along with a batch."""
+        return (self.directory(name) / "program").read_bytes()
+
     def update(self, name: str, nonce: str, **facts: Any) -> Record:
         """Write new facts into a record and return it; new timings go beside those there are.
 
@@ -174,8 +190,17 @@ class Book:
         return (self.directory(name) / "ca.pem").read_bytes()
 
     def free_name(self, site: str) -> str:
-        """``SITE-N`` with the lowest N that is free; a failed session keeps its name, for `why`."""
-        free = {record.name for record in self if record.state == "ended" and not record.untidy}
+        """``SITE-N`` with the lowest N that is free.
+
+        A failed session keeps its name, for `why`; a batch does until its directory is removed.
+        """
+        free = {
+            record.name
+            for record in self
+            if record.state == "ended"
+            and not record.untidy
+            and (record.batch is None or not record.session_dir)
+        }
         taken = set(self._names()) - free
         return next(
             name for number in range(1, len(taken) + 2) if (name := f"{site}-{number}") not in taken

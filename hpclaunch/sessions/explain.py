@@ -28,7 +28,8 @@ class Evidence:
     failure : mapping or None
         The agent's ``failure.json``: ``cause, what, hint``.
     ending : mapping or None
-        The agent's ``ending.json``, where it ended by itself though all was well: ``cause, what``.
+        The agent's ``ending.json``, where it ended by itself though all was well: ``cause, what``,
+        and of a batch the ``exit`` code of its script.
     exit_code : int or None
         From ``exit.json``, the last word of the job itself.
     job : JobStatus or None
@@ -90,15 +91,18 @@ _OVER_MEMORY = re.compile(
 
 
 def conclude(record: Record, evidence: Evidence) -> dict[str, Any]:
-    """The outcome of a session: ``{"state", "error"}`` for its record, and perhaps a ``"reason"``.
+    """The outcome: ``{"state", "error"}`` for the record, and perhaps ``"reason"`` or ``"exit"``.
 
-    A session that had answered and left by itself has ended. One that reached its walltime has
-    ended too, with words: not everybody looks at the clock. Everything else has failed.
+    A batch ends as its script did, whatever was said after that word. A session that had answered
+    and left by itself has ended. One that reached its walltime has ended too, with words: not
+    everybody looks at the clock. Everything else has failed.
     """
     if record.stopping:
         return {"state": "ended", "error": None}
+    if record.batch is not None and isinstance((evidence.ending or {}).get("exit"), int):
+        return _script_ended(record, evidence)
     state = _state(evidence)
-    was_ready = record.rendezvous is not None
+    was_ready = record.rendezvous is not None and record.batch is None
     left_by_itself = evidence.failure is None and evidence.exit_code == 0
     if was_ready and left_by_itself and state not in _ENDS:
         why = (evidence.ending or {}).get("what")
@@ -109,6 +113,22 @@ def conclude(record: Record, evidence: Evidence) -> dict[str, Any]:
         "state": "ended" if at_its_end else "lost" if lost else "failed",
         "error": _error(record, evidence, state).to_dict(),
     }
+
+
+def _script_ended(record: Record, evidence: Evidence) -> dict[str, Any]:
+    """The outcome of a batch whose script has come to its end, well or not."""
+    assert evidence.ending is not None
+    code = int(evidence.ending["exit"])
+    if code == 0:
+        return {"state": "ended", "error": None, "exit": 0}
+    error = SessionFailed(
+        f"{evidence.ending.get('what')} (job {record.job_id} of batch {record.name} on "
+        f"{record.site})",
+        log=evidence.log or None,
+        hint=f"`hpclaunch logs {record.name}` shows its whole output; mend it, or run it as it was "
+        f"with `hpclaunch batch --again {record.name}`",
+    )
+    return {"state": "failed", "error": error.to_dict(), "exit": code}
 
 
 def _state(evidence: Evidence) -> JobState | None:
@@ -129,7 +149,8 @@ def _error(record: Record, evidence: Evidence, state: JobState | None) -> Sessio
 
 def _cause(record: Record, evidence: Evidence, state: JobState | None) -> tuple[str, str]:
     """What happened, and the next step."""
-    job = f"job {record.job_id} of session {record.name} on {record.site}"
+    kind = "session" if record.batch is None else "batch"
+    job = f"job {record.job_id} of {kind} {record.name} on {record.site}"
     phase = "" if record.rendezvous is not None else " while it was starting"
     hint = f"`hpclaunch logs {record.name}` shows the whole log"
     if evidence.foreign:
@@ -164,7 +185,8 @@ def _cause(record: Record, evidence: Evidence, state: JobState | None) -> tuple[
 
 def _by_exit_code(record: Record, code: int, job: str, phase: str, hint: str) -> tuple[str, str]:
     """What the last word of the job's script means; see templates/session.sh.j2."""
-    environment = (record.profile.get("session") or {}).get("environment", "default")
+    usual = (record.profile.get("session") or {}).get("environment", "default")
+    environment = (record.batch or {}).get("environment", usual)
     check = f"check [environments.{environment}] of the profile of {record.site}"
     if code == 127:
         return f"the environment {environment!r} has no working Python on the node ({job})", check

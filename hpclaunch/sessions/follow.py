@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import PurePath
 from typing import Protocol
 
 from hpclaunch.errors import HpclaunchError, SessionFailed
@@ -129,13 +130,17 @@ def progress(record: Record) -> str:
     if record.trouble is not None:
         return f"unreachable: {record.trouble}"
     if record.rendezvous is not None:
-        return f"JupyterLab answers on {record.rendezvous.get('hostname')}; opening the tunnel"
+        host = record.rendezvous.get("hostname")
+        if record.batch is not None:
+            return f"{PurePath(record.batch['script']).name} runs on {host}"
+        return f"JupyterLab answers on {host}; opening the tunnel"
     state = record.job.get("state")
     if record.job.get("silent"):
         return f"{job} was {state or 'submitted'}; the scheduler does not answer now"
     nodes = ", ".join(record.job.get("nodes") or ())
     if state in ("running", "suspended"):
-        return f"{job} runs{f' on {nodes}' if nodes else ''}; JupyterLab is starting"
+        what = "JupyterLab is" if record.batch is None else "its MPI ranks are"
+        return f"{job} runs{f' on {nodes}' if nodes else ''}; {what} starting"
     if not state:
         return f"{job} is submitted" if record.job_id else "submitting"
     reason = record.job.get("reason")

@@ -43,6 +43,10 @@ class Record:
         Seconds.
     dask : dict or None
         ``{"mode", "workers"}`` as planned.
+    batch : dict or None
+        Of a batch job, all that is needed to run it again (``batch.json`` on the site):
+        ``{"script", "arguments", "sent", "sha256", "ranks", "environment", "request",
+        "profile_file", "hpclaunch"}``. None for a session.
     base, lib_dir, session_dir : str
         Absolute paths on the site, empty before the first look at it.
     submitting : float or None
@@ -66,8 +70,8 @@ class Record:
         The last time it could not be reached: ``{"why", "began"}``.
     outcome : dict or None
         Set once it is over: ``{"state": "ended"|"failed"|"lost", "error": dict or None}``,
-        a ``"reason"`` in words where it ended by itself, and ``"untidy"``, why a job or a secret
-        may be left on the site, where that is so.
+        a ``"reason"`` in words where it ended by itself, the ``"exit"`` code of a batch's script,
+        and ``"untidy"``, why a job or a secret may be left on the site, where that is so.
     stopping : bool
         Whether somebody asked for its end.
     timings : dict
@@ -85,6 +89,7 @@ class Record:
     walltime: int
     scheduler: str
     dask: dict[str, Any] | None = None
+    batch: dict[str, Any] | None = None
     base: str = ""
     lib_dir: str = ""
     session_dir: str = ""
@@ -114,9 +119,21 @@ class Record:
             return "ready"
         if self.trouble is not None:
             return "unreachable"
+        if self.rendezvous is not None and self.batch is not None:
+            return "ready"
         if self.rendezvous is not None or self.job.get("state") in ("running", "suspended"):
             return "starting"
         return "planned" if self.submitting is None else "queued"
+
+    @property
+    def serves(self) -> bool:
+        """Whether a server answers on its node, to which a tunnel leads; a batch has none."""
+        return self.rendezvous is not None and self.batch is None
+
+    @property
+    def exit_code(self) -> int | None:
+        """The exit code of a batch's script, once it has ended by itself."""
+        return (self.outcome or {}).get("exit")
 
     @property
     def is_over(self) -> bool:

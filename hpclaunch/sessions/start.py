@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import secrets
 import threading
 import time
@@ -10,12 +11,14 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 
 from hpclaunch.bundle import bundle
-from hpclaunch.errors import HpclaunchError, SubmitError
+from hpclaunch.errors import HpclaunchError, SessionError, SubmitError
 from hpclaunch.node.layout import Layout
 from hpclaunch.plan import Plan
 from hpclaunch.remote import remote_command
+from hpclaunch.request import Request
 from hpclaunch.script import render_session, session_files, tar_of, warm_up
 from hpclaunch.sessions import access
+from hpclaunch.sessions.again import recipe
 from hpclaunch.sessions.book import Book
 from hpclaunch.sessions.follow import Keeper, Tell
 from hpclaunch.sessions.record import Record
@@ -43,7 +46,7 @@ class _Ground:
     has_lib: bool
 
 
-def put_on_record(book: Book, loaded: LoadedSite, plan: Plan, way: Way) -> Record:
+def put_on_record(book: Book, loaded: LoadedSite, request: Request, plan: Plan, way: Way) -> Record:
     """Write the session's record; nothing has touched the site yet.
 
     Raises
@@ -51,6 +54,7 @@ def put_on_record(book: Book, loaded: LoadedSite, plan: Plan, way: Way) -> Recor
     SessionExists
         If a live session has that name.
     """
+    dask = {"mode": plan.dask.mode, "workers": plan.dask.workers} if plan.dask else None
     record = Record(
         name=plan.name,
         nonce=plan.nonce,
@@ -62,9 +66,12 @@ def put_on_record(book: Book, loaded: LoadedSite, plan: Plan, way: Way) -> Recor
         worker_job_name=plan.worker_job_name,
         walltime=plan.job.walltime.seconds,
         scheduler=plan.scheduler,
-        dask={"mode": plan.dask.mode, "workers": plan.dask.workers} if plan.dask else None,
+        dask={"mode": "mpi", "workers": plan.batch.workers} if plan.batch else dask,
+        batch=recipe(loaded, plan, request),
     )
     book.create(record)
+    if plan.program is not None and plan.program.content is not None:
+        book.keep_program(plan.name, plan.nonce, plan.program.content)
     return record
 
 
@@ -125,6 +132,9 @@ def submit(
     token, keys = secrets.token_urlsafe(32), credentials.result()
     book.keep_secrets(plan.name, plan.nonce, keys[Layout.CA], token)
     files = session_files(plan, script, keys, token)
+    if (record := book.read(plan.name)).batch is not None:
+        again = {**record.batch, "profile": record.profile}
+        files[Layout.BATCH] = json.dumps(again, indent=1).encode()
     book.update(
         plan.name,
         plan.nonce,
@@ -156,6 +166,7 @@ def submit(
 
 def _prepare_ground(keeper: Keeper, plan: Plan, tell: Tell) -> _Ground:
     """Look where things lie, and bring hpclaunch's own modules where they are not there yet."""
+    _check_program(keeper, plan)
     ground = _look(keeper, plan, bundle().key)
     if not ground.has_lib:
         tell(f"bringing hpclaunch's own modules to {ground.host} (once per version)")
@@ -166,6 +177,20 @@ def _prepare_ground(keeper: Keeper, plan: Plan, tell: Tell) -> _Ground:
             stdin=bundle().archive,
         )
     return ground
+
+
+def _check_program(keeper: Keeper, plan: Plan) -> None:
+    """Make sure that a script of the site is there: the job may begin in hours only."""
+    if plan.program is None or plan.program.content is not None:
+        return
+    said = keeper.run(remote_command("readable.sh", plan.program.path))
+    if said.exit != 0:
+        raise SessionError(
+            f"there is no script {plan.program.path} on {plan.site} that you may read",
+            said=said.said,
+            hint="give the path as the site's login node sees it; a script that is here on the "
+            "laptop is sent along, by its path here",
+        )
 
 
 def _look(keeper: Keeper, plan: Plan, key: str) -> _Ground:

@@ -32,6 +32,7 @@ __all__ = [
     "Dask",
     "Environment",
     "Login",
+    "Mpi",
     "Network",
     "Paths",
     "Queue",
@@ -216,6 +217,20 @@ class Dask(Table):
     """Node-local directory for data that does not fit into memory, such as ``$TMPDIR``."""
 
 
+class Mpi(Table):
+    """Batch jobs, whose ranks MPI starts."""
+
+    environment: Name | None = None
+    """Which of the environments batch jobs use: one with mpi4py, dask-mpi and an MPI library; by
+    default that of sessions."""
+
+    launcher: Annotated[tuple[Line, ...], Field(min_length=1)] | None = None
+    """The program and its first options, one word each, such as ``["srun", "--mpi=pmix"]`` or
+    ``["mpirun"]``; how many ranks go where is added. By default SLURM's ``srun`` with the ``--mpi``
+    that suits the MPI library of the environment, and without a scheduler the environment's
+    ``mpiexec``."""
+
+
 class Network(Table):
     """The network between the nodes."""
 
@@ -254,6 +269,9 @@ class Site(Table):
 
     dask: Dask = Dask()
     """The Dask workers of a session."""
+
+    mpi: Mpi = Mpi()
+    """How the ranks of a batch job are started."""
 
     network: Network = Network()
     """The network between the nodes."""

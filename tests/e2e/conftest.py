@@ -94,10 +94,19 @@ def climate() -> Path:
 @pytest.fixture
 def climate_on(place: Place, climate: Path) -> str:
     """The climate data where the site's compute nodes see it; its path there."""
-    if place.cluster is None:
-        return str(climate)
+    return str(climate) if place.cluster is None else bring(climate, place.cluster)
+
+
+@pytest.fixture
+def climate_there(cluster: Cluster, climate: Path) -> str:
+    """The climate data where the cluster's nodes see it; its path there."""
+    return bring(climate, cluster)
+
+
+def bring(climate: Path, cluster: Cluster) -> str:
+    """Put the climate data into alice's home, where it is not there yet; its path there."""
     wanted = len(list(climate.glob("*.nc")))
-    if int(place.cluster.ssh("ls data/*.nc 2>/dev/null | wc -l")) != wanted:
+    if int(cluster.ssh("ls data/*.nc 2>/dev/null | wc -l")) != wanted:
         process = subprocess.Popen(
             ["ssh", "-F", str(PROFILE.parents[1] / "run" / "ssh_config"), "hpclaunch-login",
              "mkdir -p data && tar -C data -xf -"],

@@ -6,7 +6,37 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import xarray as xr
+
+EXACT = 1e-12  # relative; sums of float64 in another order
+
+
+def holds(found: dict[str, Any], data: Path) -> None:
+    """Hold what a run has found against plain xarray and numpy.
+
+    Raises
+    ------
+    AssertionError
+        If a value differs, or not every worker has had its part.
+    """
+    assert len(found["addresses"]) == 2
+    assert all(address.startswith("tls://") for address in found["addresses"])
+    assert len(found["held"]) == 2
+    assert all(count > 0 for count in found["held"].values()), found["held"]
+    ocean = nemo(data)
+    assert found["months"] == ocean["months"] == ["2015-01", "2015-02", "2015-03"]
+    assert found["tos"] == pytest.approx(ocean["tos"], rel=EXACT)
+    for name in ("A1B", "E1"):
+        series, change = scenario(data, name)
+        assert len(found[name]) == 240
+        assert found[name] == pytest.approx(series, rel=EXACT)
+        assert found[f"{name}_change"] == pytest.approx(change, rel=1e-9)
+    days = daily(data)
+    assert found["days"] == days["days"] == 1826
+    assert found["climatology"] == pytest.approx(days["climatology"], rel=EXACT)
+    assert found["climatology_point"] == pytest.approx(days["climatology_point"], rel=EXACT)
+    assert found["global_mean"] == pytest.approx(days["global_mean"], rel=EXACT)
 
 
 def nemo(data: Path) -> dict[str, Any]:

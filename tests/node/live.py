@@ -198,14 +198,14 @@ def surroundings(home: Path, **extra: str) -> dict[str, str]:
 
 @contextlib.contextmanager
 def agent(
-    directory: Path, home: Path, python: str = sys.executable, **extra: str
+    directory: Path, home: Path, python: str = sys.executable, module: str = "agent", **extra: str
 ) -> Iterator[Live]:
     """An agent that runs in `directory`, as ``job.sh`` runs it; ended at last by force."""
     home.mkdir(exist_ok=True)
     environment = surroundings(home, **extra)
     with (directory / Layout.LOG).open("wb") as log:
         process = subprocess.Popen(
-            [python, "-m", "hpclaunch.node.agent", str(directory)],
+            [python, "-m", f"hpclaunch.node.{module}", str(directory)],
             cwd=directory,
             env=environment,
             stdin=subprocess.DEVNULL,

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from hpclaunch.plan import make_plan
-from hpclaunch.request import Request
+from hpclaunch.request import Program, Request
 from hpclaunch.schedulers.base import Scheduler
 from hpclaunch.schedulers.local import Local
 from hpclaunch.schedulers.slurm import Slurm
@@ -45,6 +45,11 @@ SESSIONS: dict[str, tuple[str, tuple[str, ...], dict[str, Any]]] = {
     "local-without-dask": ("local", HERE, {"dask": "none"}),
     "docker": (DOCKER, (), {}),
     "docker-with-workers": (DOCKER, (), {"workers": 2, "account": "proj1"}),
+    "docker-batch": (
+        DOCKER,
+        (),
+        {"nodes": 2, "workers_per_node": 1, "program": Program("/laptop/run.py", (), b"1")},
+    ),
     "docker-rich": (
         DOCKER,
         RICH,

@@ -32,18 +32,19 @@ MAY_IMPORT: dict[str, set[str]] = {
     "tls": {"node"},
     "limits": {*GROUND, "schedulers", "sites"},
     "request": {"units"},
-    "plan": {*GROUND, "limits", "paths", "request", "schedulers", "sites"},
+    "block": {*GROUND, "node", "request", "schedulers", "sites"},
+    "plan": {*GROUND, "block", "limits", "node", "paths", "request", "schedulers", "sites"},
     "script": {*GROUND, "node", "paths", "plan", "schedulers"},
     "bundle": {"script"},
     "remote": {"paths"},
     "sessions": {
-        *(*GROUND, "bundle", "node", "paths", "plan", "remote", "schedulers", "script", "sites"),
-        *("tls", "transports"),
+        *(*GROUND, "bundle", "node", "paths", "plan", "remote", "request", "schedulers", "script"),
+        *("sites", "tls", "transports"),
     },
     "keeper": {*GROUND, "node", "paths", "schedulers", "sessions", "tls", "transports"},
     "cli": {
-        *(*GROUND, "bundle", "keeper", "node", "paths", "plan", "remote", "schedulers", "script"),
-        *("sessions", "sites", "transports"),
+        *(*GROUND, "bundle", "keeper", "node", "paths", "plan", "remote", "request", "schedulers"),
+        *("script", "sessions", "sites", "transports"),
     },
     "__main__": {"cli"},
     "__init__": set(),
@@ -56,7 +57,8 @@ INSIDE_JUPYTER = {"node.labserver", "node.labpages", "node.labpulse"}
 USERS_ENVIRONMENT = {
     "node": {"jupyter_client", "jupyter_server", "jupyter_server_proxy", "jupyterlab", "tornado",
              "traitlets", "zmq"},
-    "clusters": {"bokeh", "dask", "dask_jobqueue", "distributed", "tornado"},
+    "clusters": {"bokeh", "dask", "dask_jobqueue", "dask_mpi", "distributed", "mpi4py", "nbclient",
+                 "nbconvert", "nbformat", "tornado"},
 }  # fmt: skip
 """What the user's environment on the site has; no other package is there."""
 
@@ -180,7 +182,7 @@ def test_the_rules_of_the_house_are_in_the_table():
 
 
 def test_plans_and_scripts_know_no_scheduler_in_particular():
-    for name in ("plan", "limits", "request", "script"):
+    for name in ("plan", "limits", "block", "request", "script"):
         assert {other for other in ours(name) if room(other) == "schedulers"} <= {"schedulers.base"}
 
 

@@ -228,7 +228,7 @@ def every_table() -> list[tuple[str, ...]]:
 
 def test_every_kind_of_table_is_tried_below():
     assert ("login",) in every_table() and ("dask",) in every_table()
-    assert len(every_table()) == 1 + 6 + 2
+    assert len(every_table()) == 1 + 7 + 2
 
 
 @pytest.mark.parametrize("table", every_table(), ids=".".join)
