@@ -8,9 +8,7 @@ from typing import Any, Literal
 
 from hpclaunch.units import Memory, Walltime
 
-__all__ = ["NOTEBOOK", "Program", "Request"]
-
-NOTEBOOK = ".ipynb"
+__all__ = ["Program", "Request"]
 
 
 @dataclass(frozen=True)
@@ -35,11 +33,6 @@ class Program:
     def name(self) -> str:
         """Its file name."""
         return PurePath(self.path).name
-
-    @property
-    def is_notebook(self) -> bool:
-        """Whether it is a notebook."""
-        return self.name.endswith(NOTEBOOK)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import contextlib
 import json
 import sys
 import time
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from hpclaunch.cli.start import (
@@ -20,9 +20,11 @@ from hpclaunch.cli.start import (
     withdrawn_on_failure,
 )
 from hpclaunch.cli.tell import Progress, tell
-from hpclaunch.errors import SessionFailed, UsageError
+from hpclaunch.errors import HpclaunchError, SessionFailed, UsageError
 from hpclaunch.keeper.client import KeeperClient
+from hpclaunch.node.spec import NOTEBOOK
 from hpclaunch.request import Program, Request
+from hpclaunch.sessions.access import read_file
 from hpclaunch.sessions.again import again
 from hpclaunch.sessions.book import Book
 from hpclaunch.sessions.follow import outcome_error
@@ -65,6 +67,7 @@ def batch(arguments: argparse.Namespace) -> int:
                 stream.flush()
 
             record = output(keeper, book, record, tell, show)
+            _fetch(keeper, record)
         except KeyboardInterrupt:
             progress.pause()
             tell(
@@ -94,6 +97,11 @@ def _wanted(book: Book, arguments: argparse.Namespace) -> tuple[LoadedSite, Requ
 
 def _program(loaded: LoadedSite, script: str, arguments: tuple[str, ...]) -> Program:
     """A script of the laptop, which is sent along, or one of the site."""
+    if script.endswith(NOTEBOOK) and arguments:
+        raise UsageError(
+            f"{script}: a notebook takes no arguments, as no cell would see them",
+            hint="write them into its first cell, or set variables in the environment's setup",
+        )
     here = Path(script)
     if here.is_file():
         path = str(here.absolute())
@@ -106,6 +114,20 @@ def _program(loaded: LoadedSite, script: str, arguments: tuple[str, ...]) -> Pro
         hint="a script on the site is named by its absolute path there, or by one that begins with "
         "'~/' (in quotes: it is the site's ~)",
     )
+
+
+def _fetch(keeper: KeeperClient, record: Record) -> None:
+    """Bring what a notebook of the laptop has become beside it; it stays on the site too."""
+    assert record.batch is not None
+    if not record.batch["sent"]:
+        return
+    for there in (record.outcome or {}).get("outputs", ()):
+        here = Path(record.batch["script"]).with_name(PurePosixPath(there).name)
+        try:
+            here.write_text(read_file(keeper, there, "from", 0)[1], encoding="utf-8", newline="")
+            tell(f"saved {here}")
+        except (OSError, HpclaunchError) as error:
+            tell(f"warning: {there} is on the site, and could not be brought here: {error}")
 
 
 def document(record: Record) -> dict[str, Any]:
@@ -122,6 +144,7 @@ def document(record: Record) -> dict[str, Any]:
         "job": {"id": record.job_id, "scheduler": record.scheduler, "nodes": nodes},
         "ranks": record.batch["ranks"],
         "directory": record.session_dir,
+        "outputs": list((record.outcome or {}).get("outputs", ())),
     }
 
 

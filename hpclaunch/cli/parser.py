@@ -106,20 +106,25 @@ class _Words(argparse.Action):
         found += words[behind + 1 :]
         at = next((at for at, word in enumerate(found[:2]) if word.endswith(_SCRIPTS)), None)
         if found and at is None:
-            parser.error(f"no script among {' '.join(found[:2])!r}: its name ends with .py")
+            parser.error(
+                f"no script among {' '.join(found[:2])!r}: its name ends with .py or .ipynb"
+            )
         namespace.site = found[0] if at == 1 else None
         namespace.script = found[at] if at is not None else None
         namespace.arguments = found[at + 1 :] if at is not None else []
 
 
-_SCRIPTS = (".py",)
+_SCRIPTS = (".py", ".ipynb")
 
 
 def _batch(commands: Any) -> None:
     batch = _add(
-        commands, "batch", ("batch", "batch"), "Run a script on Dask over several nodes, by MPI."
+        commands,
+        "batch",
+        ("batch", "batch"),
+        "Run a script or a notebook on Dask over several nodes, by MPI.",
     )
-    batch.usage = "hpclaunch batch [OPTION...] [SITE] SCRIPT.py [ARG...]"
+    batch.usage = "hpclaunch batch [OPTION...] [SITE] SCRIPT.py|NOTEBOOK.ipynb [ARG...]"
     batch.set_defaults(site=None, script=None, arguments=[])
     batch.add_argument(
         "words",

@@ -21,6 +21,11 @@ def scale(arguments: argparse.Namespace) -> int:
         raise SessionError(
             f"session {record.name} is over", hint=f"`hpclaunch why {record.name}` says why"
         )
+    if record.batch is not None:
+        raise SessionError(
+            f"{record.name} is a batch job: its workers are ranks of MPI, no more and no fewer",
+            hint="`hpclaunch batch` takes --nodes and --workers-per-node",
+        )
     if record.dask is None:
         raise SessionError(
             f"session {record.name} was started without Dask workers",

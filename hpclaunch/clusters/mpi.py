@@ -18,6 +18,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -149,10 +150,21 @@ def _lead(session: Session, batch: Batch, scratch: str) -> None:
     )
     state = State("running", "mpi", scheduler, batch.workers)
     write_private_json(session.path(Layout.DASK_STATE), asdict(state))
-    code = program.run(batch.program, batch.arguments)
+    written: list[str] = []
+    if batch.is_notebook:
+        from hpclaunch.clusters import notebook
+
+        source = Path(batch.program)
+        sent = source.parent == Path(session.path(Layout.PROGRAM))
+        folder = Path(session.work_dir) if sent else source.parent
+        code, written = notebook.run(batch.program, folder / source.stem, session.work_dir, scratch)
+        if written:
+            say("saved {}".format(" and ".join(written)))
+    else:
+        code = program.run(batch.program, batch.arguments)
     what = f"{Path(batch.program).name} ended with exit code {code}"
     word = {"nonce": session.nonce, "cause": "script", "what": what, "exit": code}
-    write_private_json(session.path(Layout.ENDING), word)
+    write_private_json(session.path(Layout.ENDING), {**word, "outputs": written})
     _dismiss(scheduler)
 
 
@@ -175,7 +187,15 @@ def main(argv: list[str]) -> None:
         raise ValueError(f"{Layout.SPEC} describes no batch job")
     if sys.path and os.path.realpath(sys.path[0]) == os.path.realpath(session.directory):
         del sys.path[0]
-    run(session, session.batch)
+    try:
+        run(session, session.batch)
+    except Exception:
+        # Without a word MPI's end would wait for the other ranks, and they for us.
+        traceback.print_exc()
+        sys.stderr.flush()
+        from mpi4py import MPI
+
+        MPI.COMM_WORLD.Abort(1)
 
 
 if __name__ == "__main__":

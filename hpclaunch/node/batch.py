@@ -37,7 +37,6 @@ _WORD = 1.0  # seconds until a file that another node has written is seen here
 _FAREWELL = 3.0  # seconds for the ranks to leave once the script has ended
 _PATIENCE = 8.0  # seconds for a graceful end; schedulers kill after 30
 _LOG_END = 65536  # bytes of the job's log in which a rank's death is looked for
-_PACKAGES = ("mpi4py", "dask_mpi", "distributed")
 
 
 class BatchAgent:
@@ -94,7 +93,14 @@ class BatchAgent:
         granted = memory_here(os.environ)
         if self._batch.memory > granted:
             raise Failure.over_committed(self._batch.memory, granted)
-        ranks.check_packages(*_PACKAGES)
+        lack = ranks.missing("mpi4py", "dask_mpi", "distributed")
+        if lack is not None:
+            raise Failure.no_mpi(lack)
+        lack = (
+            ranks.missing("nbclient", "nbconvert", "ipykernel") if self._batch.is_notebook else None
+        )
+        if lack is not None:
+            raise Failure.no_nbclient(lack)
         self._library = ranks.mpi_library(os.environ)
 
     def _prepare(self) -> None:

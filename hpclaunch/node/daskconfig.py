@@ -86,7 +86,8 @@ def settings(session: Session, place: Place, scheduler: Optional[str] = None) ->
     }
     if scheduler is not None:
         found["scheduler-address"] = scheduler
-        found["distributed"]["client"] = {"preload": ["hpclaunch.clusters.session"]}
+        if session.batch is None:  # the workers of a batch are ranks: nobody holds them
+            found["distributed"]["client"] = {"preload": ["hpclaunch.clusters.session"]}
     if not session.is_local:
         found["jobqueue"] = {session.scheduler: _jobqueue(session, place)}
     return found

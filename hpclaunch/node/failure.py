@@ -30,6 +30,7 @@ _EXIT = {
     "mpi-hangs": 16,
     "rank-died": 17,
     "over-committed": 18,
+    "no-nbclient": 19,
 }
 
 
@@ -162,6 +163,16 @@ class Failure(Exception):
             "install mpi4py and dask-mpi into that environment, with the site's MPI library loaded "
             "(modules of [environments] in the profile), or choose another with --environment",
             said,
+        )
+
+    @classmethod
+    def no_nbclient(cls, what: str) -> Failure:
+        """The environment cannot execute a notebook."""
+        return cls(
+            "no-nbclient",
+            what,
+            "install nbclient, nbconvert and ipykernel into that environment, or choose another "
+            "with --environment",
         )
 
     @classmethod

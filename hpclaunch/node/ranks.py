@@ -19,12 +19,12 @@ from hpclaunch.node.layout import Layout
 from hpclaunch.node.spec import OTHER_RANKS, Batch
 
 __all__ = [
-    "check_packages",
     "command",
     "death",
     "hosts",
     "library_name",
     "log_of",
+    "missing",
     "mpi_library",
     "role",
     "surroundings_of",
@@ -66,18 +66,13 @@ def log_of(rank: int) -> str:
     return "{}/rank-{}.log".format(Layout.WORKERS, rank)
 
 
-def check_packages(*names: str) -> None:
-    """Make sure that the environment has what the ranks import.
-
-    Raises
-    ------
-    Failure
-        If it lacks a package.
-    """
-    missing = [name for name in names if importlib.util.find_spec(name) is None]
-    if missing:
-        lack = " and no ".join(name.replace("_", "-") for name in missing)
-        raise Failure.no_mpi("the Python environment of {} has no {}".format(sys.executable, lack))
+def missing(*names: str) -> Optional[str]:
+    """Which packages the environment lacks, in words; None if it has all."""
+    absent = [name for name in names if importlib.util.find_spec(name) is None]
+    if not absent:
+        return None
+    lack = " and no ".join(name.replace("_", "-") for name in absent)
+    return "the Python environment of {} has no {}".format(sys.executable, lack)
 
 
 def mpi_library(surroundings: Mapping[str, str]) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Optional
 from hpclaunch.node.files import read_json
 from hpclaunch.node.layout import Layout
 
-__all__ = ["OTHER_RANKS", "Batch", "Session", "SpecError", "WorkerJobs", "read_session"]
+__all__ = ["NOTEBOOK", "OTHER_RANKS", "Batch", "Session", "SpecError", "WorkerJobs", "read_session"]
 
 VERSION = 1
 START_TIMEOUT = 120.0
@@ -21,6 +21,10 @@ START_TIMEOUT = 120.0
 
 OTHER_RANKS = 2
 """Ranks of a batch that are no workers: the scheduler, and the one that runs the script."""
+
+
+NOTEBOOK = ".ipynb"
+"""How the name of a notebook ends."""
 
 
 class SpecError(ValueError):
@@ -100,6 +104,11 @@ class Batch:
     threads: int
     memory: int
     launcher: Optional[tuple[str, ...]] = None
+
+    @property
+    def is_notebook(self) -> bool:
+        """Whether the program is a notebook."""
+        return self.program.endswith(NOTEBOOK)
 
     @property
     def workers(self) -> int:

@@ -119,8 +119,10 @@ def _script_ended(record: Record, evidence: Evidence) -> dict[str, Any]:
     """The outcome of a batch whose script has come to its end, well or not."""
     assert evidence.ending is not None
     code = int(evidence.ending["exit"])
+    outputs = evidence.ending.get("outputs")
+    found: dict[str, Any] = {"exit": code, **({"outputs": outputs} if outputs else {})}
     if code == 0:
-        return {"state": "ended", "error": None, "exit": 0}
+        return {"state": "ended", "error": None, **found}
     error = SessionFailed(
         f"{evidence.ending.get('what')} (job {record.job_id} of batch {record.name} on "
         f"{record.site})",
@@ -128,7 +130,7 @@ def _script_ended(record: Record, evidence: Evidence) -> dict[str, Any]:
         hint=f"`hpclaunch logs {record.name}` shows its whole output; mend it, or run it as it was "
         f"with `hpclaunch batch --again {record.name}`",
     )
-    return {"state": "failed", "error": error.to_dict(), "exit": code}
+    return {"state": "failed", "error": error.to_dict(), **found}
 
 
 def _state(evidence: Evidence) -> JobState | None:

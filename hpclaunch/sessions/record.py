@@ -70,8 +70,9 @@ class Record:
         The last time it could not be reached: ``{"why", "began"}``.
     outcome : dict or None
         Set once it is over: ``{"state": "ended"|"failed"|"lost", "error": dict or None}``,
-        a ``"reason"`` in words where it ended by itself, the ``"exit"`` code of a batch's script,
-        and ``"untidy"``, why a job or a secret may be left on the site, where that is so.
+        a ``"reason"`` in words where it ended by itself, the ``"exit"`` code of a batch's script
+        and the ``"outputs"`` of a notebook (paths on the site), and ``"untidy"``, why a job or a
+        secret may be left on the site, where that is so.
     stopping : bool
         Whether somebody asked for its end.
     timings : dict

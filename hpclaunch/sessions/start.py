@@ -54,7 +54,6 @@ def put_on_record(book: Book, loaded: LoadedSite, request: Request, plan: Plan, 
     SessionExists
         If a live session has that name.
     """
-    dask = {"mode": plan.dask.mode, "workers": plan.dask.workers} if plan.dask else None
     record = Record(
         name=plan.name,
         nonce=plan.nonce,
@@ -66,7 +65,7 @@ def put_on_record(book: Book, loaded: LoadedSite, request: Request, plan: Plan, 
         worker_job_name=plan.worker_job_name,
         walltime=plan.job.walltime.seconds,
         scheduler=plan.scheduler,
-        dask={"mode": "mpi", "workers": plan.batch.workers} if plan.batch else dask,
+        dask={"mode": plan.dask.mode, "workers": plan.dask.workers} if plan.dask else None,
         batch=recipe(loaded, plan, request),
     )
     book.create(record)

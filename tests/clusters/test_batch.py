@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
 
 from hpclaunch.node.layout import Layout
@@ -36,14 +37,16 @@ def batch(
     *arguments: str,
     extra: dict[str, str] | None = None,
     timeout: float = 60,
+    name: str = "run.py",
+    spoil: str | None = None,
     **fields: Any,
 ) -> Iterator[Live]:
     """A batch job of one worker that runs `script`, which lies on the site."""
     work = folder / "work"
     work.mkdir(parents=True, exist_ok=True)
-    (work / "run.py").write_text(textwrap.dedent(script))
+    (work / name).write_text(textwrap.dedent(script))
     spec = {
-        "program": str(work / "run.py"),
+        "program": str(work / name),
         "arguments": arguments,
         "nodes": 1,
         "workers_per_node": 1,
@@ -55,6 +58,8 @@ def batch(
     directory = make_session(
         folder / "session", root_dir=str(work), batch=spec, start_timeout=timeout
     )
+    if spoil is not None:
+        (directory / spoil).mkdir(parents=True)
     with agent(directory, folder / "home", module="batch", **(extra or {})) as running:
         yield running
 
@@ -169,6 +174,37 @@ def test_a_script_that_ends_while_its_tasks_run_ends_the_job_at_once(tmp_path: P
     assert "did not leave" not in log and not list(scratch.glob("*")), log
 
 
+CELLS = [
+    "from distributed import Client\nprint('sum', Client().submit(sum, [1, 2]).result())",
+    "import os, sys\n(os.getcwd(), sys.executable)",
+    "raise KeyError('broken')",
+    "print('never')",
+]
+
+
+def test_a_notebook_is_saved_up_to_the_cell_that_fails(tmp_path: Path) -> None:
+    made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in CELLS])
+    scratch = tmp_path / "tmp"
+    scratch.mkdir()
+    extra = {"TMPDIR": str(scratch)}
+    with batch(tmp_path, nbformat.writes(made), name="one.ipynb", extra=extra) as live:
+        code, log = over(live)
+    assert code == 1, log
+    assert "sum 3\n" in log and "KeyError" in log and "never" not in log.partition("saved")[0]
+    work = tmp_path / "work"
+    cells = nbformat.read(work / "one.out.ipynb", as_version=4).cells
+    assert cells[0].outputs[0].text == "sum 3\n"
+    assert cells[1].outputs[0].data["text/plain"] == repr((str(work), sys.executable))
+    assert cells[2].outputs[0].ename == "KeyError"
+    assert cells[3].outputs == [] and cells[3].execution_count is None
+    page = (work / "one.html").read_text()
+    assert "sum 3" in page and "KeyError" in page
+    assert live.json(Layout.ENDING)["outputs"] == [f"{work}/one.out.ipynb", f"{work}/one.html"]
+    assert nbformat.read(work / "one.ipynb", as_version=4) == made, "the original is as it was"
+    assert {file.name for file in work.iterdir()} == {"one.ipynb", "one.out.ipynb", "one.html"}
+    assert list(scratch.iterdir()) == []
+
+
 PIDS = """
     import os, time
     from pathlib import Path
@@ -223,6 +259,14 @@ def test_a_job_that_is_asked_to_end_leaves_nothing_and_no_word_of_the_script(
     assert list(scratch.glob("hpclaunch-*")) == []
     assert not (live.directory / Layout.ENDING).exists()
     assert not (live.directory / Layout.FAILURE).exists()
+
+
+def test_a_rank_that_cannot_begin_does_not_let_the_others_wait(tmp_path: Path) -> None:
+    with batch(tmp_path, "print('never')", spoil="workers/rank-2.log") as live:
+        code, log = over(live)
+    assert code == 15, log
+    assert live.json(Layout.FAILURE)["cause"] == "mpi-failed"
+    assert "IsADirectoryError" in log and "never" not in log
 
 
 def failed(live: Live) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import textwrap
 from pathlib import Path
@@ -76,6 +77,32 @@ def test_a_climate_script_on_two_nodes_gives_the_values_of_plain_xarray(
     assert cluster.files(directory) == []
 
 
+def test_a_climate_notebook_on_two_nodes_is_saved_beside_the_original(
+    laptop: Laptop, cluster: Cluster, climate: Path, climate_there: str, tmp_path: Path
+) -> None:
+    assert climate_there == "/home/alice/data", "where the notebook looks, from its own directory"
+    original = shutil.copy(NOTEBOOK, tmp_path / "climate.ipynb")
+    done = laptop.run(
+        *("batch", SITE, str(original), *TWO_NODES, "--environment", "openmpi", "--wait", "--json"),
+        timeout=240,
+    )
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    told = json.loads(done.stdout)
+    assert told["outputs"] == ["/home/alice/climate.out.ipynb", "/home/alice/climate.html"]
+    for name in ("climate.out.ipynb", "climate.html"):
+        assert cluster.ssh(f"cat {name}") == (tmp_path / name).read_text()
+    cluster.ssh("rm climate.out.ipynb climate.html")
+    executed = nbformat.read(tmp_path / "climate.out.ipynb", as_version=4)
+    assert [cell.source for cell in executed.cells] == [
+        cell.source for cell in nbformat.read(NOTEBOOK, as_version=4).cells
+    ]
+    text = next(one.text for one in executed.cells[-1].outputs if one.output_type == "stream")
+    found = json.loads(text.splitlines()[-1])
+    assert found["hosts"] == ["c1", "c2"]
+    expected.holds(found, climate)
+    assert text in done.stderr, "what cells say is in the log"
+
+
 def record(laptop: Laptop, name: str) -> dict[str, object]:
     """The laptop's record of a batch."""
     file = laptop.home / "state" / "sessions" / name / "record.json"
@@ -83,9 +110,8 @@ def record(laptop: Laptop, name: str) -> dict[str, object]:
     return kept
 
 
-@pytest.mark.parametrize("environment", ["mpich", "openmpi"])
 def test_the_scripts_exit_code_and_traceback_come_back_and_again(
-    laptop: Laptop, cluster: Cluster, tmp_path: Path, environment: str
+    laptop: Laptop, cluster: Cluster, tmp_path: Path
 ) -> None:
     text = """
         import sys
@@ -96,9 +122,8 @@ def test_the_scripts_exit_code_and_traceback_come_back_and_again(
             sys.exit(int(sys.argv[2]))
         raise ValueError("not good enough")
     """
-    options = (*TWO_NODES, "--environment", environment, "--wait")
     path = script(tmp_path, text)
-    done = laptop.run("batch", SITE, path, "10", *options, "--name", "raises")
+    done = laptop.run("batch", SITE, path, "10", *TWO_NODES, "--wait", "--name", "raises")
     assert done.returncode == 1, f"{done.stdout}\n{done.stderr}"
     said, _, trace = done.stdout.partition("Traceback (most recent call last):\n")
     assert "sum 45\n" in said
@@ -107,8 +132,6 @@ def test_the_scripts_exit_code_and_traceback_come_back_and_again(
     assert "error: run.py ended with exit code 1 (job" in done.stderr
     assert cluster.jobs() == [] and processes(cluster) == []
 
-    if environment == "openmpi":
-        return
     Path(path).unlink()  # the recorded one is run
     again = laptop.run("batch", "--again", "raises", "--wait", "--json", "--name", "again")
     assert again.returncode == 1, again.stderr

@@ -247,12 +247,14 @@ def test_the_document_says_how_it_ended():
     assert one["reason"].startswith("run.py ended") and one["directory"] == "/s"
 
 
-def test_attach_and_stop_words_know_a_batch(capsys, hpclaunch_home):
+def test_attach_and_scale_refuse_a_batch_in_words(capsys, hpclaunch_home):
     from hpclaunch.cli import main
 
     Book().create(record(**RUNS))
     assert main(["attach", "big-1"]) == 2
-    assert "big-1 is a batch job" in capsys.readouterr().err
+    assert "big-1 is a batch job: there is no JupyterLab" in capsys.readouterr().err
+    assert main(["scale", "big-1", "4"]) == 1
+    assert "big-1 is a batch job: its workers are ranks" in capsys.readouterr().err
 
 
 # What is typed
@@ -269,6 +271,7 @@ def typed(*words: str) -> argparse.Namespace:
         (["big", "run.py"], "big", "run.py", []),
         (["big.toml", "a/run.py", "x", "y"], "big.toml", "a/run.py", ["x", "y"]),
         (["run.py", "other.py"], None, "run.py", ["other.py"]),
+        (["big", "a b.ipynb"], "big", "a b.ipynb", []),
         (["--nodes", "2", "big", "run.py", "x"], "big", "run.py", ["x"]),
         (["big", "--nodes", "2", "run.py", "x"], "big", "run.py", ["x"]),
         (["big", "run.py", "x", "--nodes", "2", "y"], "big", "run.py", ["x", "y"]),
@@ -314,6 +317,8 @@ def test_nothing_typed_is_told_in_words(capsys, hpclaunch_home):
     assert main(["batch", docker, "no-such.py"]) == 2
     said = capsys.readouterr().err
     assert "there is no file no-such.py here" in said and "'~/'" in said
+    assert main(["batch", docker, "one.ipynb", "x"]) == 2
+    assert "a notebook takes no arguments" in capsys.readouterr().err
 
 
 def test_a_dry_run_prints_the_script_of_the_batch(capsys, tmp_path, hpclaunch_home):

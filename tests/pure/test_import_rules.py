@@ -58,7 +58,7 @@ USERS_ENVIRONMENT = {
     "node": {"jupyter_client", "jupyter_server", "jupyter_server_proxy", "jupyterlab", "tornado",
              "traitlets", "zmq"},
     "clusters": {"bokeh", "dask", "dask_jobqueue", "dask_mpi", "distributed", "mpi4py", "nbclient",
-                 "nbconvert", "nbformat", "tornado"},
+                 "nbconvert", "nbformat", "ipykernel", "jupyter_client", "tornado"},
 }  # fmt: skip
 """What the user's environment on the site has; no other package is there."""
 
