@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import json
 import os
@@ -194,7 +195,8 @@ def test_a_notebook_is_saved_up_to_the_cell_that_fails(tmp_path: Path) -> None:
     work = tmp_path / "work"
     cells = nbformat.read(work / "one.out.ipynb", as_version=4).cells
     assert cells[0].outputs[0].text == "sum 3\n"
-    assert cells[1].outputs[0].data["text/plain"] == repr((str(work), sys.executable))
+    where = ast.literal_eval(cells[1].outputs[0].data["text/plain"])
+    assert where == (str(work), sys.executable)
     assert cells[2].outputs[0].ename == "KeyError"
     assert cells[3].outputs == [] and cells[3].execution_count is None
     page = (work / "one.html").read_text()

@@ -13,6 +13,7 @@ import nbformat
 import pytest
 
 from tests.e2e import expected
+from tests.security.stranger import User
 from tests.support.cluster import PROFILE, Cluster
 from tests.support.launch import Laptop, eventually
 
@@ -203,6 +204,60 @@ def test_an_interrupt_lets_the_batch_go_on_and_scancel_from_outside_is_named(
     eventually(lambda: not cluster.jobs() and not processes(cluster), what="nothing is left")
 
 
+def refuses_mallory(cluster: Cluster) -> None:
+    """Whatever alice's ranks listen on answers nobody else, and has no page to show."""
+    text = cluster.root("c1", "ss", "-ltnpH")
+    doors = [line.split()[3].rsplit(":", 1) for line in text.splitlines() if '"python' in line]
+    assert len(doors) >= 4, f"scheduler and worker, each with a door for pages: {text}"
+    mallory = User("mallory", "c1")
+    dask = [f"{scheme}://{host}:{port}" for host, port in doors for scheme in ("tcp", "tls")]
+    said = mallory.tries("dask", addresses=dask)
+    assert [one for one in said.items() if not one[1].startswith("refused")] == []
+    pages = [
+        {"host": host, "port": int(port), "path": path, "patience": 3}
+        for host, port in doors
+        for path in ("/status", "/metrics")
+    ]
+    answers = mallory.tries("web", requests=pages)
+    assert not [one for one in answers if not isinstance(one, str) and one[0] not in (403, 404)]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("environment", "launcher"),
+    [
+        ("openmpi", '["mpirun"]'),
+        ("mpich", '["/opt/mpich-env/bin/mpiexec"]'),
+    ],
+)
+def test_the_libraries_own_launchers_place_the_ranks_as_srun_does(
+    laptop: Laptop, cluster: Cluster, tmp_path: Path, environment: str, launcher: str
+) -> None:
+    text = """
+        from distributed import Client
+        found = Client().run(lambda: __import__("socket").gethostname())
+        print("workers on", *sorted(found.values()))
+        raise SystemExit(5)
+    """
+    options = ("--environment", environment, "--set", f"mpi.launcher={launcher}")
+    done = laptop.run("batch", SITE, script(tmp_path, text), *TWO_NODES, "--wait", *options)
+    assert done.returncode == 5, f"{done.stdout}\n{done.stderr}"
+    assert "workers on c1 c2\n" in done.stdout
+    assert cluster.jobs() == []
+
+
+@pytest.mark.long
+def test_a_script_longer_than_its_walltime_is_told_so(
+    laptop: Laptop, cluster: Cluster, tmp_path: Path
+) -> None:
+    path = script(tmp_path, GOES_ON)
+    done = laptop.run("batch", SITE, path, "--walltime", "1m", "--wait", timeout=240)
+    assert done.returncode == 1, f"{done.stdout}\n{done.stderr}"
+    assert re.search(r"error: job \d+ of batch docker-1 .* reached its walltime", done.stderr)
+    assert laptop.sessions()["docker-1"]["state"] == "failed"
+    eventually(lambda: not cluster.jobs() and not processes(cluster), what="nothing is left")
+
+
 def test_stop_ends_a_batch_and_a_script_that_is_not_there_is_told_before_it_waits(
     laptop: Laptop, cluster: Cluster, tmp_path: Path
 ) -> None:
@@ -211,6 +266,7 @@ def test_stop_ends_a_batch_and_a_script_that_is_not_there_is_told_before_it_wait
     assert "there is no script ~/no/such.py on docker that you may read" in missing.stderr
     assert "No such file" in missing.stderr and cluster.jobs() == []
     started(laptop, cluster, tmp_path, "stops")
+    refuses_mallory(cluster)
     assert laptop.run("stop", "stops").returncode == 0
     assert laptop.sessions()["stops"]["state"] == "ended"
     eventually(lambda: not cluster.jobs() and not processes(cluster), what="nothing is left")
