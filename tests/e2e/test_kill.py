@@ -87,8 +87,8 @@ def draw(cluster: Cluster) -> Iterator[Draw]:
 @pytest.mark.parametrize(
     ("transport", "count"),
     [
-        ("openssh", 5),
-        ("paramiko", 5),
+        ("openssh", 3),
+        ("paramiko", 3),
         pytest.param("openssh", 25, marks=pytest.mark.long),
         pytest.param("paramiko", 25, marks=pytest.mark.long),
     ],
