@@ -121,8 +121,12 @@ def _fetch(keeper: KeeperClient, record: Record) -> None:
     assert record.batch is not None
     if not record.batch["sent"]:
         return
+    script = Path(record.batch["script"])
     for there in (record.outcome or {}).get("outputs", ()):
-        here = Path(record.batch["script"]).with_name(PurePosixPath(there).name)
+        name = PurePosixPath(str(there)).name
+        if name not in {f"{script.stem}.out{NOTEBOOK}", f"{script.stem}.html"}:
+            continue  # a site chooses no names on the laptop
+        here = script.with_name(name)
         try:
             here.write_text(read_file(keeper, there, "from", 0)[1], encoding="utf-8", newline="")
             tell(f"saved {here}")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hpclaunch.cli.batch import document
+from hpclaunch.cli.batch import _fetch, document
 from hpclaunch.cli.parser import build_parser
 from hpclaunch.errors import HpclaunchError, PlanError, SessionError, UsageError
 from hpclaunch.node.layout import Layout
@@ -335,3 +335,29 @@ def test_a_dry_run_prints_the_script_of_the_batch(capsys, tmp_path, hpclaunch_ho
 
 def test_the_record_of_a_session_has_no_exit_code():
     assert Record.exit_code.fget is not None and record().exit_code is None
+
+
+def test_a_site_chooses_no_names_on_the_laptop(tmp_path, monkeypatch, capsys):
+    """Only what a notebook becomes is brought beside it."""
+    script = tmp_path / "analysis.ipynb"
+    script.write_text("the original")
+    names = ("/home/a/analysis.out.ipynb", "/home/a/analysis.html", "/home/a/analysis.ipynb",
+             "/home/a/.bashrc", "/home/a/analysis.html/../run.sh", "x\nanalysis.html")  # fmt: skip
+    asked: list[str] = []
+
+    def read_file(_keeper: object, path: str, *_: object) -> tuple[int, str]:
+        asked.append(path)
+        return 4, "text"
+
+    monkeypatch.setattr("hpclaunch.cli.batch.read_file", read_file)
+    one = record(
+        batch={**RECIPE, "script": str(script)},
+        outcome={"state": "ended", "error": None, "outputs": names},
+    )
+    _fetch(None, one)  # type: ignore[arg-type]
+    assert asked == list(names[:2])
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "analysis.ipynb", "analysis.out.ipynb", "analysis.html",
+    }  # fmt: skip
+    assert script.read_text() == "the original"
+    assert capsys.readouterr().err.count("saved ") == 2
