@@ -24,7 +24,7 @@ from typing import Any, Callable, Optional
 
 from hpclaunch.node import processes, terminals
 from hpclaunch.node.address import LOOPBACK
-from hpclaunch.node.dask import DASHBOARD_HEADER
+from hpclaunch.node.dask import CONTROL, DASHBOARD_HEADER
 from hpclaunch.node.files import read_json
 from hpclaunch.node.layout import JUPYTER_TLS_NAME, PULSE_PAGE, Layout
 from hpclaunch.node.spec import Session
@@ -148,6 +148,8 @@ class Use:
         with open(told["dashboard-secret"], encoding="ascii") as file:
             headers = {"Host": "localhost", DASHBOARD_HEADER: file.read().strip()}
         for name in os.listdir(told["node-directory"]):
+            if name == CONTROL:  # no pages there: the holder is asked to scale
+                continue
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as plain:
                 plain.settimeout(_PATIENCE)
                 with contextlib.suppress(ConnectionRefusedError):  # its scheduler is gone
