@@ -33,8 +33,9 @@ __all__ = ["ParamikoSSH"]
 
 _MOMENT = 0.4
 """Seconds for an echo."""
-_FADE = 20.0
-"""Seconds of silence after which a connection that was replaced is closed."""
+_FADE = 2.0
+"""Seconds of silence after which a connection that was replaced is closed, with what runs through
+it: pages that it keeps waiting could go on over the new one."""
 
 
 class ParamikoSSH:
