@@ -109,6 +109,7 @@ class Gate:
         except OSError:
             caller.close()
             return
+        far.settimeout(None)  # else a silence of 10 s would end one direction, and nobody told
         one = _Carried(caller, far, self._open)
         self._carried.add(one)
         one.run()
