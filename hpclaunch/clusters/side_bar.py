@@ -1,7 +1,7 @@
 """The session's cluster in the side bar of dask-labextension; NEW never makes a second one.
 
-dask-labextension makes what Dask's configuration names as its factory, once at the start of Jupyter
-and again for each click on NEW, and speaks to it in Jupyter's own event loop.
+dask-labextension makes what Dask's configuration names as its factory for each click on NEW, and
+speaks to it in Jupyter's own event loop.
 """
 
 from __future__ import annotations

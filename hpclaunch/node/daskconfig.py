@@ -223,12 +223,15 @@ def _extra(qos: Optional[str], extra: tuple[str, ...]) -> list[str]:
 
 
 def _side_bar(session: Session) -> Mapping[str, Any]:
-    """dask-labextension: it shows the session's cluster, and NEW makes no second one beside it."""
+    """dask-labextension: NEW shows the session's cluster, and makes no second one beside it.
+
+    It is not in the list from the start: the extension would ask its own proxy for the dashboard,
+    which does not know where ours is.
+    """
     if session.mode is None:
         return {"initial": []}
     factory = {"module": "hpclaunch.clusters.side_bar", "class": "SideBarCluster"}
-    name = "session {}".format(session.name)
-    return {"initial": [{"name": name}], "factory": dict(factory, args=[], kwargs={})}
+    return {"initial": [], "factory": dict(factory, args=[], kwargs={})}
 
 
 def scratch_here(session: Session) -> Optional[str]:

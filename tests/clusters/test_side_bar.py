@@ -49,7 +49,7 @@ def test_a_session_without_a_cluster_shows_none(mode: str | None) -> None:
     jobs = WorkerJobs(cores=1, memory=1)
     session = Session("/x", "demo", "abc", "local", mode=mode, workers=2, jobs=jobs)
     found = settings(session, Place("127.0.0.1", "/env/bin/python", "", "/tmp/x"))["labextension"]
-    assert found["initial"] == ([{"name": "session demo"}] if mode else [])
+    assert found["initial"] == []
     assert ("factory" in found) is (mode is not None)
 
 
