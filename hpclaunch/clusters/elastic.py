@@ -32,8 +32,7 @@ from hpclaunch.errors import SchedulerError, UsageError
 from hpclaunch.node.daskconfig import Place
 from hpclaunch.node.spec import Session
 from hpclaunch.schedulers.base import JobSpec, JobState, JobStatus
-from hpclaunch.shell import quote
-from hpclaunch.units import Memory, Walltime
+from hpclaunch.units import Memory
 
 __all__ = ["BatchCluster", "job_of"]
 
@@ -44,7 +43,6 @@ _SETTLE = 0.3  # seconds after a worker came or went until the scheduler is aske
 _EMPTY = 90.0  # seconds that a running job may be without workers
 _FIRST_RETRY, _LAST_RETRY = 30.0, 600.0  # seconds after a refusal, growing
 _STILLBORN = 2  # jobs in a row that end before a worker arrives, until that is a fault
-_SILENT = frozenset({JobState.UNKNOWN})
 
 
 def job_of(worker: Any) -> str:
@@ -237,9 +235,6 @@ class BatchCluster(JobQueueCluster):  # type: ignore[misc]
             cores=jobs.cores * jobs.processes,
             memory=f"{jobs.memory * jobs.processes} B",
             processes=jobs.processes,
-            python=quote(place.python),
-            death_timeout=60,
-            shebang="#!/bin/bash",
         )
 
     @property
@@ -429,7 +424,7 @@ class BatchCluster(JobQueueCluster):  # type: ignore[misc]
             if self.workers.get(name) is not job:
                 continue  # gone while we asked
             told = said[str(job.job_id)]
-            if told.state in _SILENT:
+            if told.state is JobState.UNKNOWN:
                 self._silence = f"the scheduler does not answer: {told.reason}"
                 continue
             job.missing = job.missing + 1 if told.state is JobState.LOST else 0
@@ -579,7 +574,7 @@ class BatchCluster(JobQueueCluster):  # type: ignore[misc]
     def _spec(self) -> JobSpec:
         assert self._jobs.walltime is not None
         left = workerjob.walltime_left(self._jobs.walltime, self._end, datetime.now(timezone.utc))
-        return workerjob.job_spec(self._session, Walltime(left.seconds))
+        return workerjob.job_spec(self._session, left)
 
     def _script(self, spec: JobSpec, names: Sequence[str]) -> str:
         scheduler = getattr(self, "scheduler", None)

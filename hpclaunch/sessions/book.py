@@ -120,10 +120,7 @@ class Book:
         NoSuchSession
             If the record is gone, or another session has taken its name.
         """
-        with self._lock(name):
-            self._same(name, nonce)
-            paths.write_private(self.directory(name) / "ca.pem", authority)
-            paths.write_private(self.directory(name) / "token", token.encode())
+        self._keep(name, nonce, {"ca.pem": authority, "token": token.encode()})
 
     def keep_program(self, name: str, nonce: str, content: bytes) -> None:
         """Keep the script that is sent along with a batch, to run it again.
@@ -133,9 +130,14 @@ class Book:
         NoSuchSession
             If the record is gone, or another session has taken its name.
         """
+        self._keep(name, nonce, {"program": content})
+
+    def _keep(self, name: str, nonce: str, files: dict[str, bytes]) -> None:
+        """Write files beside a record that is still the one of `nonce`."""
         with self._lock(name):
             self._same(name, nonce)
-            paths.write_private(self.directory(name) / "program", content)
+            for file, content in files.items():
+                paths.write_private(self.directory(name) / file, content)
 
     def program(self, name: str) -> bytes:
         """The script that was sent along with a batch."""
