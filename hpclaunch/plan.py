@@ -11,20 +11,20 @@ import secrets
 import sys
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from hpclaunch import paths
-from hpclaunch.block import batch_job, plan_batch
+from hpclaunch.block import block_job, has_block, plan_batch, plan_block
 from hpclaunch.errors import PlanError, UsageError
 from hpclaunch.limits import hold_against_limits, most_jobs, source_of
-from hpclaunch.node.spec import Batch
+from hpclaunch.node.spec import Batch, Block
 from hpclaunch.request import Program, Request
 from hpclaunch.schedulers.base import JobSpec
 from hpclaunch.sites.catalog import LoadedSite
 from hpclaunch.sites.model import Environment
 from hpclaunch.units import Memory
 
-__all__ = ["INSECURE", "DaskPlan", "Plan", "Request", "environment_name", "make_plan"]
+__all__ = ["INSECURE", "Cluster", "DaskPlan", "Plan", "Request", "environment_name", "make_plan"]
 
 INSECURE = (
     "Dask speaks plain tcp (--insecure-dask): whoever reaches its ports on the site's network runs "
@@ -71,6 +71,13 @@ class DaskPlan:
         return -(-self.workers // self.processes)
 
 
+class Cluster(NamedTuple):
+    """The Dask cluster of a session: how its workers come to be, and how many."""
+
+    mode: Literal["jobqueue", "local", "mpi"]
+    workers: int
+
+
 @dataclass(frozen=True)
 class Plan:
     """A session or a batch job, fully decided.
@@ -100,7 +107,9 @@ class Plan:
         None where the profile says nothing about workers.
     program : Program or None
     batch : Batch or None
-        What a batch job runs, and how its ranks go about it; None for a session.
+        What a batch job runs; None for a session.
+    block : Block or None
+        The ranks of a batch job, or of a session whose workers are ranks.
     warnings : tuple of str
         What could not be held against the profile.
     """
@@ -122,12 +131,17 @@ class Plan:
     worker: DaskPlan | None
     program: Program | None = None
     batch: Batch | None = None
+    block: Block | None = None
     warnings: tuple[str, ...] = ()
 
     @property
-    def dask(self) -> DaskPlan | None:
+    def dask(self) -> Cluster | None:
         """The session's Dask cluster, None where it has none."""
-        return self.worker if self.worker and self.worker.workers else None
+        if self.batch is None and self.block is not None:
+            return Cluster("mpi", self.block.workers)
+        if self.worker is None or not self.worker.workers:
+            return None
+        return Cluster(self.worker.mode, self.worker.workers)
 
     @property
     def directory(self) -> str:
@@ -165,10 +179,10 @@ def make_plan(loaded: LoadedSite, request: Request, *, name: str, nonce: str | N
     local = site.scheduler.kind == "local"
     environment = _environment(loaded, request)
     account, warnings = _account(loaded, request)
-    make_job = _session_job if request.program is None else batch_job
+    make_job = block_job if has_block(request) else _session_job
     job = make_job(loaded, request, f"hpclaunch-{name}-{nonce}", account)
-    batch = plan_batch(loaded, request, job)
-    workers = 0 if batch else _workers(loaded, request)
+    batch, block = plan_batch(request), plan_block(loaded, request, job)
+    workers = 0 if block else _workers(loaded, request)
     worker = _plan_worker(loaded, job, workers, insecure=request.insecure_dask)
     who = "the batch job" if batch else "the session"
     warnings += _warnings(loaded, job, worker if worker and worker.workers else None, who)
@@ -192,6 +206,7 @@ def make_plan(loaded: LoadedSite, request: Request, *, name: str, nonce: str | N
         worker=worker,
         program=request.program,
         batch=batch,
+        block=block,
         warnings=tuple(warnings),
     )
 
@@ -208,8 +223,8 @@ def _check_names(name: str, nonce: str) -> None:
 
 def environment_name(loaded: LoadedSite, request: Request) -> str:
     """Which of the site's environments a session or a batch job uses."""
-    of_batch = loaded.site.mpi.environment if request.program else None
-    return request.environment or of_batch or loaded.site.session.environment
+    with_mpi = loaded.site.mpi.environment if has_block(request) else None
+    return request.environment or with_mpi or loaded.site.session.environment
 
 
 def _environment(loaded: LoadedSite, request: Request) -> Environment:

@@ -55,7 +55,7 @@ class Request:
     environment: str | None = None
     notebook_dir: str | None = None
     workers: int | None = None
-    dask: Literal["jobqueue", "none"] | None = None
+    dask: Literal["jobqueue", "mpi", "none"] | None = None
     insecure_dask: bool = False
     workers_per_node: int | None = None
     program: Program | None = None
@@ -69,8 +69,8 @@ class Request:
         for name in ("queue", "account", "environment", "notebook_dir"):
             if getattr(self, name) == "":
                 raise ValueError(f"{name.replace('_', '-')} must not be empty")
-        if self.dask not in (None, "jobqueue", "none"):
-            raise ValueError(f"dask must be 'jobqueue' or 'none', not {self.dask!r}")
+        if self.dask not in (None, "jobqueue", "mpi", "none"):
+            raise ValueError(f"dask must be 'jobqueue', 'mpi' or 'none', not {self.dask!r}")
 
     def to_dict(self) -> dict[str, Any]:
         """What was asked for, JSON-able and without the program; `from_dict` reads it back."""

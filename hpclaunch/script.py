@@ -74,8 +74,9 @@ def agent_spec(plan: Plan) -> dict[str, object]:
         "start_timeout": plan.start_timeout,
         "idle_limit": plan.idle_limit,
         "interface": plan.interface,
-        "dask": plan.dask and {"mode": plan.dask.mode, "workers": plan.dask.workers, **worker},
+        "dask": plan.dask and {**plan.dask._asdict(), **(worker if plan.block is None else {})},
         "jobqueue": worker if plan.worker and plan.worker.mode == "jobqueue" else None,
+        "block": plan.block and asdict(plan.block),
         "batch": plan.batch and asdict(plan.batch),
     }
 

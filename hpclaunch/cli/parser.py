@@ -58,8 +58,8 @@ def _start(commands: Any) -> None:
     dask.add_argument("--workers", metavar="N", type=int, help="Dask workers")
     dask.add_argument(
         "--dask",
-        choices=("jobqueue", "none"),
-        help="workers as jobs of their own, or no Dask at all",
+        choices=("jobqueue", "mpi", "none"),
+        help="workers as jobs of their own, as MPI ranks of the session's job, or no Dask at all",
     )
     dask.add_argument(
         "--insecure-dask",

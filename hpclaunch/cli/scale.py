@@ -31,6 +31,12 @@ def scale(arguments: argparse.Namespace) -> int:
             f"session {record.name} was started without Dask workers",
             hint="`hpclaunch start --workers N` starts one with a cluster",
         )
+    if record.dask["mode"] == "mpi":
+        raise SessionError(
+            f"the workers of {record.name} are ranks of its own job: no more and no fewer",
+            hint="`hpclaunch start` with --dask mpi takes --nodes and --workers; with "
+            "--dask jobqueue the number can change while it runs",
+        )
     if record.state != "ready":
         raise SessionError(
             f"session {record.name} is {record.state}, and cannot be asked",

@@ -213,7 +213,7 @@ def _summary(plan: Plan) -> str:
     words += [str(job.memory)] if job.memory else []
     words += [f"walltime {job.walltime}"]
     words += [f"queue {job.queue}"] if job.queue else []
-    workers = plan.batch.workers if plan.batch else plan.dask.workers if plan.dask else 0
+    workers = plan.block.workers if plan.block else plan.dask.workers if plan.dask else 0
     words += [f"{workers} Dask workers"] if workers else []
     return ", ".join(words)
 

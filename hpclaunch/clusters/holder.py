@@ -132,17 +132,8 @@ class Holder:
 
     def _told(self) -> State:
         """What the agent and the laptop are told."""
-        more = self._cluster.document()
         assert self._session.mode is not None
-        return State(
-            "running",
-            self._session.mode,
-            more.pop("scheduler"),
-            more.pop("workers"),
-            more.pop("jobs"),
-            more.pop("problem"),
-            more,
-        )
+        return State.of("running", self._session.mode, self._cluster.document())
 
     async def _close(self) -> None:
         """Cancel the worker jobs first: they cost the user's allocation."""

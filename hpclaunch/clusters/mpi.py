@@ -1,75 +1,84 @@
-"""One rank of a batch job: the Dask scheduler, the script, or a worker, by dask-mpi.
+"""One rank of a job, by dask-mpi: the Dask scheduler, the script of a batch, or a worker.
 
 ``LAUNCHER PYTHON -m hpclaunch.clusters.mpi SESSION_DIR`` runs as many times as the job has ranks.
-Rank 0 is the scheduler, rank 1 runs the script, the others are workers. The output of rank 1 is the
-job's log; the others have logs of their own.
-
-The script's exit code is written to ``ending.json`` before MPI is left, and is no rank's: launchers
-end a job with noise when a rank ends with another code than 0.
+Rank 0 is the scheduler; in a batch rank 1 runs the script, and its output is the job's log. All
+others are workers, and have logs of their own.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
+import json
 import os
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import time
 import traceback
 from collections.abc import Iterator
-from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from hpclaunch.clusters.lead import lead
 from hpclaunch.node import address, daskconfig, ranks
-from hpclaunch.node.agent import report, say
 from hpclaunch.node.dask import place_of
 from hpclaunch.node.failure import Failure
-from hpclaunch.node.files import remove, write_private_json
+from hpclaunch.node.files import remove
+from hpclaunch.node.job import report
 from hpclaunch.node.layout import Layout
-from hpclaunch.node.spec import Batch, Session, read_session
+from hpclaunch.node.spec import Block, Session, read_session
 
 __all__ = ["main"]
 
 _SCHEDULER, _SCRIPT = 0, 1
 _SCHEDULERS = "distributed.scheduler."
 _GRACE = 1.0  # seconds for the other ranks to tidy up, when the job is asked to end
-_CLOSE = 5.0  # seconds for the cluster to be told that it is over
+_LOOPBACK_ANY = "127.0.0.1:0"
+_WORKER = "hpclaunch.clusters.rankworker.RankWorker"
+_NO_PAGES = {"dashboard": False, "dashboard_address": _LOOPBACK_ANY}
+_SCHEDULER_FILE = f"{Layout.WORKERS}/scheduler.json"  # where workers look for it
 # As a nanny of Dask sets them: a worker's threads are its own, not each library's as well.
 _ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
-def run(session: Session, batch: Batch) -> None:
-    """Be the rank that MPI says we are, until the script has ended."""
+def run(session: Session, block: Block) -> None:
+    """Be the rank that MPI says we are, until the cluster's end."""
     from mpi4py import MPI
 
     world = MPI.COMM_WORLD
     rank, size = world.Get_rank(), world.Get_size()
-    if size != batch.ranks:
+    if size != block.ranks:
         library = ranks.library_name(MPI.Get_library_version())
-        report(session.directory, Failure.mpi_mismatch(batch.ranks, size, library))
+        report(session.directory, Failure.mpi_mismatch(block.ranks, size, library))
         return
     beside = world.Split_type(MPI.COMM_TYPE_SHARED).Get_size()
-    if rank != _SCRIPT:
+    speaker = _SCHEDULER if session.batch is None else _SCRIPT
+    if rank != speaker:
         _speak_into(session.path(ranks.log_of(rank)))
-    if rank not in (_SCHEDULER, _SCRIPT):
+    if rank >= block.others:
         for name in _ONE_THREAD:
             os.environ.setdefault(name, "1")
     os.chdir(session.work_dir)
-    sys.path.append(str(Path(batch.program).parent))
+    sys.path.append(
+        session.work_dir if session.batch is None else str(Path(session.batch.program).parent)
+    )
     with _scratch(session) as scratch:
-        mine: dict[str, Any] = {"temporary-directory": scratch, "hpclaunch.node-directory": scratch}
+        mine: dict[str, Any] = {"temporary-directory": scratch}
+        if session.batch is None:
+            _serve(session, block, rank, block.memory // beside, mine)
+            return
+        mine["hpclaunch.node-directory"] = scratch
         if rank == _SCHEDULER:  # its pages have no login, and cannot be seen from the laptop
             mine.update({_SCHEDULERS + "http.routes": [], _SCHEDULERS + "preload": []})
         if rank == _SCRIPT:
             mine["logging.distributed"] = "warning"  # the job's log is the script's
-        _join(session, batch, batch.memory // beside, mine)
+        _join(session, block, block.memory // beside, mine)
         if rank == _SCRIPT:
-            _lead(session, batch, scratch)
+            lead(session, session.batch, block.workers, scratch)
 
 
 def _speak_into(path: str) -> None:
@@ -101,8 +110,8 @@ def _scratch(session: Session) -> Iterator[str]:
         remove(made)
 
 
-def _join(session: Session, batch: Batch, memory: int, mine: dict[str, Any]) -> None:
-    """Take part in the cluster: the script's rank returns at once, the others at its end.
+def _join(session: Session, block: Block, memory: int, mine: dict[str, Any]) -> None:
+    """Take part in a batch's cluster: the script's rank returns at once, the others at its end.
 
     Parameters
     ----------
@@ -117,78 +126,70 @@ def _join(session: Session, batch: Batch, memory: int, mine: dict[str, Any]) -> 
     dask.config.set(mine)
     from dask_mpi import initialize
 
-    found = [address.LOOPBACK] if session.is_local else address.for_nodes(session.interface)
     initialize(
-        interface=address.interface_of(found[0]) if found else None,
-        nthreads=batch.threads,
+        interface=_interface(session),
+        nthreads=block.threads,
         local_directory=mine["temporary-directory"],
         memory_limit=memory,
         dashboard=False,
-        dashboard_address="127.0.0.1:0",
-        protocol="tls",
-        worker_class="hpclaunch.clusters.rankworker.RankWorker",
-        worker_options={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
+        dashboard_address=_LOOPBACK_ANY,
+        protocol=session.protocol.partition(":")[0],
+        worker_class=_WORKER,
+        worker_options=_NO_PAGES,
         exit=False,
     )
 
 
-def _lead(session: Session, batch: Batch, scratch: str) -> None:
-    """Run the script as soon as all workers are there, and say how it ended."""
+def _serve(session: Session, block: Block, rank: int, memory: int, mine: dict[str, Any]) -> None:
+    """Take part in a session's cluster until its end; see `_join`."""
     import dask
-    from distributed import Client
 
-    from hpclaunch.clusters import program
-    from hpclaunch.clusters.state import State
+    if rank != _SCHEDULER:
+        mine["hpclaunch.node-directory"] = mine["temporary-directory"]
+    dask.config.set(mine)
+    from dask_mpi import cli
 
-    scheduler = dask.config.get("scheduler-address")
-    with Client(scheduler, timeout=session.start_timeout) as client:
-        client.wait_for_workers(batch.workers, timeout=session.start_timeout)
-    # For what the script starts: a process of its own finds the cluster too.
-    place = place_of(session, os.environ, scratch, scratch)
-    write_private_json(
-        session.path(Layout.DASK_FILE), daskconfig.settings(session, place, scheduler)
-    )
-    state = State("running", "mpi", scheduler, batch.workers)
-    write_private_json(session.path(Layout.DASK_STATE), asdict(state))
-    written: list[str] = []
-    if batch.is_notebook:
-        from hpclaunch.clusters import notebook
+    from hpclaunch.clusters.blockcluster import BlockScheduler
 
-        source = Path(batch.program)
-        sent = source.parent == Path(session.path(Layout.PROGRAM))
-        folder = Path(session.work_dir) if sent else source.parent
-        code, written = notebook.run(batch.program, folder / source.stem, session.work_dir, scratch)
-        if written:
-            say("saved {}".format(" and ".join(written)))
-    else:
-        code = program.run(batch.program, batch.arguments)
-    what = f"{Path(batch.program).name} ended with exit code {code}"
-    word = {"nonce": session.nonce, "cause": "script", "what": what, "exit": code}
-    write_private_json(session.path(Layout.ENDING), {**word, "outputs": written})
-    _dismiss(scheduler)
+    if rank == _SCHEDULER:
+        directory = dask.config.get("hpclaunch.node-directory")
+        if not Path(directory).is_dir():  # it belongs to the agent, who is on the first node
+            report(session.directory, Failure.rank_astray(socket.gethostname()))
+            raise SystemExit(1)
+        place = place_of(session, os.environ, directory, mine["temporary-directory"])
+        # dask-mpi takes no class of scheduler, and one that is locked later was open before.
+        cli.Scheduler = partial(BlockScheduler, session=session, block=block, place=place)
+    interface = _interface(session)
+    argv = {
+        **({"--interface": interface} if interface else {}),
+        "--scheduler-file": session.path(_SCHEDULER_FILE),
+        "--protocol": session.protocol.partition(":")[0],
+        "--nthreads": str(block.threads),
+        "--memory-limit": str(memory),
+        "--local-directory": mine["temporary-directory"],
+        "--dashboard-address": _LOOPBACK_ANY,
+        "--worker-class": _WORKER,
+        "--worker-options": json.dumps(_NO_PAGES),
+        "--name": "rank",
+    }
+    cli.main([word for pair in argv.items() for word in pair], standalone_mode=False)
 
 
-def _dismiss(scheduler: str) -> None:
-    """End the cluster. Where it is gone already, or does not answer, the job's agent ends it."""
-    from distributed import Client
-
-    logging.disable()  # that connections end now is no news
-    try:
-        with Client(scheduler, timeout=_CLOSE) as client:
-            client.shutdown()
-    except Exception as error:  # whatever the script has left of it
-        say(f"the Dask cluster does not end by itself: {error!r}")
+def _interface(session: Session) -> str | None:
+    """The network interface that other nodes reach us by."""
+    found = [address.LOOPBACK] if session.is_local else address.for_nodes(session.interface)
+    return address.interface_of(found[0]) if found else None
 
 
 def main(argv: list[str]) -> None:
     """Be one rank of the batch job in the directory ``argv[0]``."""
     session = read_session(argv[0])
-    if session.batch is None:
-        raise ValueError(f"{Layout.SPEC} describes no batch job")
+    if session.block is None:
+        raise ValueError(f"{Layout.SPEC} describes no ranks")
     if sys.path and os.path.realpath(sys.path[0]) == os.path.realpath(session.directory):
         del sys.path[0]
     try:
-        run(session, session.batch)
+        run(session, session.block)
     except Exception:
         # Without a word MPI's end would wait for the other ranks, and they for us.
         traceback.print_exc()

@@ -44,6 +44,13 @@ class State:
     problem: str | None = None
     more: dict[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, state: str, mode: str, document: dict[str, Any]) -> State:
+        """Put the document of a cluster into words for the file."""
+        more = dict(document)
+        told = {key: more.pop(key) for key in ("scheduler", "workers", "jobs", "problem")}
+        return cls(state, mode, more=more, **told)
+
 
 class Journal:
     """Keeps the state on disk, always whole. The file appears with `publish`."""

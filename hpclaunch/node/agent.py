@@ -24,11 +24,12 @@ from hpclaunch.node import address, environment, idle, jupyter, processes
 from hpclaunch.node.clock import ends_at
 from hpclaunch.node.dask import Dask
 from hpclaunch.node.failure import Failure
-from hpclaunch.node.files import make_private_dir, remove, write_private_json
+from hpclaunch.node.files import make_private_dir, write_private_json
+from hpclaunch.node.job import begin, remove_secrets, report, say
 from hpclaunch.node.layout import Layout
-from hpclaunch.node.spec import Session, SpecError, read_session
+from hpclaunch.node.spec import Session
 
-__all__ = ["Agent", "main", "remove_secrets", "report", "say"]
+__all__ = ["Agent", "main"]
 
 _TICK = 0.05  # seconds between two looks while a start is awaited
 _MOMENT = 1.0
@@ -127,13 +128,18 @@ class Agent:
             self._check_jupyter()
             if self._unlocked is not None:
                 raise Failure.not_locked(str(self._unlocked))
-            dask_is_ready = self._dask.check()
+            try:
+                dask_is_ready = self._dask.check()
+            except Failure:
+                if self._bell.wait_for_end(_MOMENT):  # the whole job is cancelled
+                    return False
+                raise
             if self._answered is not None and dask_is_ready:
                 return True
             if time.monotonic() > deadline:
                 if self._answered is None:
                     raise Failure.jupyter_hangs(self._session.start_timeout)
-                raise Failure.dask_hangs(self._session.start_timeout, self._dask.last_words())
+                raise self._dask.hangs(self._session.start_timeout)
             self._bell.wait(_TICK)
         return False
 
@@ -221,44 +227,14 @@ class Agent:
         remove_secrets(self._session)
 
 
-def remove_secrets(session: Session) -> None:
-    """Remove every secret of a session that ends."""
-    for name in Layout.SECRETS:
-        try:
-            remove(session.path(name))
-        except OSError as error:
-            say("a secret of this session is left behind: {}".format(error))
-
-
-def say(text: str) -> None:
-    """Write one line to the job's log."""
-    print("hpclaunch agent: " + text, file=sys.stderr, flush=True)
-
-
-def report(directory: str, failure: Failure) -> int:
-    """Tell the laptop why the session ends; returns the exit code of the agent."""
-    say("{}: {}".format(failure.cause, failure.what))
-    try:
-        write_private_json(os.path.join(directory, Layout.FAILURE), failure.to_dict())
-    except OSError as error:
-        say("this could not be written to {}: {}".format(Layout.FAILURE, error))
-    return failure.exit_code
-
-
 def main(argv: list[str]) -> int:
     """Run a session; returns the exit code."""
     started = time.monotonic()
-    umask = os.umask(0o077)
-    if len(argv) != 1:
-        say("usage: python -m hpclaunch.node.agent SESSION_DIR")
-        return 2
-    bell = processes.Bell()
-    processes.adopt_orphans()
-    try:
-        session = read_session(argv[0])
-    except SpecError as error:
-        return report(argv[0], Failure.bad_session(str(error)))
-    return Agent(session, bell, started, umask).run()
+
+    def run(session: Session, bell: processes.Bell, umask: int) -> int:
+        return Agent(session, bell, started, umask).run()
+
+    return begin(argv, "hpclaunch.node.agent", run)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from hpclaunch.node.files import (
     write_private_json,
 )
 from hpclaunch.node.layout import Layout
+from hpclaunch.node.rankjob import RankJob
 from hpclaunch.node.spec import Session
 
 __all__ = ["CONTROL", "DASHBOARD_HEADER", "PAGES", "Dask", "place_of"]
@@ -47,7 +48,7 @@ class Dask:
     Attributes
     ----------
     holder : subprocess.Popen or None
-        The process that holds the cluster.
+        The process that holds the cluster; where the workers are ranks, what has started them.
     """
 
     def __init__(self, session: Session) -> None:
@@ -57,6 +58,9 @@ class Dask:
         self._node_dir: Optional[str] = None
         self._scratch: Optional[str] = None
         self._lack: Optional[str] = None
+        self._ranks: Optional[RankJob] = None
+        if session.mode == "mpi" and session.block is not None:
+            self._ranks = RankJob(session, session.block, Layout.HOLDER_LOG)
 
     def prepare(self, surroundings: Mapping[str, str]) -> dict[str, Any]:
         """Write Dask's configuration, so that every kernel and worker speaks TLS.
@@ -88,7 +92,8 @@ class Dask:
         self._lack = _proxy_lack()
         if self._lack is not None:
             return {}
-        pages = {PAGES: {"directory": self._node_dir, "secret": secret}}
+        state = session.path(Layout.DASK_STATE)
+        pages = {PAGES: {"directory": self._node_dir, "secret": secret, "state": state}}
         if session.mode is None:
             return pages
         return {**pages, **_proxy_entry(place.dashboard_socket, secret)}
@@ -99,10 +104,19 @@ class Dask:
         return self._lack
 
     def start(self, surroundings: Mapping[str, str], umask: int) -> None:
-        """Start the holder with the user's `umask`, if the session has a cluster."""
+        """Start the holder with the user's `umask`, if the session has a cluster.
+
+        Raises
+        ------
+        Failure
+            If the workers are ranks, and those would lack something.
+        """
         if self._session.mode is None:
             return
         with open(self._session.path(Layout.HOLDER_LOG), "wb") as log:
+            if self._ranks is not None:
+                self.holder = self._ranks.start(surroundings, umask, log)
+                return
             self.holder = processes.start(
                 [sys.executable, "-m", "hpclaunch.clusters.holder", self._session.directory],
                 surroundings,
@@ -122,6 +136,8 @@ class Dask:
         if self.holder is None or self._state is not None:
             return True
         code = self.holder.poll()
+        if code is not None and self._ranks is not None:
+            raise self._ranks.why(code, begun=False)
         if code is not None:
             raise Failure.dask_died(code, self.last_words())
         try:
@@ -129,6 +145,12 @@ class Dask:
         except FileNotFoundError:
             return False
         return True
+
+    def hangs(self, seconds: float) -> Failure:
+        """Why Dask was not ready within `seconds`."""
+        if self._ranks is not None:
+            return Failure.mpi_hangs(seconds, self.last_words())
+        return Failure.dask_hangs(seconds, self.last_words())
 
     def note_death(self) -> Optional[int]:
         """The exit code of a holder that ended after it was ready, told once."""
@@ -140,7 +162,10 @@ class Dask:
         self._state = dict(self._state, state="dead")
         try:
             known = read_json(self._session.path(Layout.DASK_STATE))
-            self._state = dict(known, state="dead", problem=self.last_words())
+            problem = self.last_words()
+            if self._ranks is not None:
+                problem = self._ranks.why(code, begun=True).what
+            self._state = dict(known, state="dead", problem=problem)
             write_private_json(self._session.path(Layout.DASK_STATE), self._state)
         except OSError as error:  # a full disk ends the cluster, not the notebooks
             print("hpclaunch agent: {}".format(error), file=sys.stderr, flush=True)

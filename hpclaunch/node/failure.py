@@ -191,17 +191,28 @@ class Failure(Exception):
         )
 
     @classmethod
-    def mpi_failed(cls, code: int) -> Failure:
-        """The ranks ended before the script could begin."""
+    def rank_astray(cls, host: str) -> Failure:
+        """The launcher has put the scheduler where the session is not."""
         return cls(
-            "mpi-failed",
-            "the ranks {} before the script began".format(_ending(code)),
-            "the job's log says why; where launcher and MPI library do not fit together, name "
-            "another under [mpi] launcher in the profile",
+            "no-launcher",
+            "the Dask scheduler (rank 0) was started on {}, and the session runs on the job's "
+            "first node".format(host),
+            _LAUNCHER_HINT,
         )
 
     @classmethod
-    def mpi_hangs(cls, seconds: float) -> Failure:
+    def mpi_failed(cls, code: int, said: Optional[str] = None) -> Failure:
+        """The ranks ended before they met."""
+        return cls(
+            "mpi-failed",
+            "the MPI ranks {} before they had formed a Dask cluster".format(_ending(code)),
+            "the launcher's last words say why; where launcher and MPI library do not fit "
+            "together, name another under [mpi] launcher in the profile",
+            said,
+        )
+
+    @classmethod
+    def mpi_hangs(cls, seconds: float, said: Optional[str] = None) -> Failure:
         """The ranks run and do not meet."""
         return cls(
             "mpi-hangs",
@@ -209,6 +220,7 @@ class Failure(Exception):
             "launcher and MPI library that do not fit together are the usual reason: name another "
             "under [mpi] launcher in the profile; a slow file system needs a longer "
             "session.start_timeout",
+            said,
         )
 
     @classmethod
@@ -218,7 +230,7 @@ class Failure(Exception):
             "rank-died",
             "{} ended ({}); with one rank all of them end".format(who, how),
             "too much memory is the usual reason: ask for more --memory, or for fewer "
-            "--workers-per-node; the job's log and workers/ beside it have the last words",
+            "workers on each node; the job's log and workers/ beside it have the last words",
             said,
         )
 

@@ -19,6 +19,7 @@ from jupyter_server_proxy.handlers import LocalProxyHandler
 from tornado.web import Application, HTTPError, authenticated
 
 from hpclaunch.node.dask import CONTROL, DASHBOARD_HEADER
+from hpclaunch.node.files import read_json
 from hpclaunch.node.layout import CLUSTER_PAGE
 
 __all__ = ["add_pages"]
@@ -57,9 +58,10 @@ class SessionCluster(APIHandler):  # type: ignore[misc]
 
     _track_activity = False  # to look at a cluster is not to use the session
 
-    def initialize(self, directory: str) -> None:
+    def initialize(self, directory: str, state: str) -> None:
         """Take what `add_pages` gives."""
         self._socket = os.path.join(directory, CONTROL)
+        self._state = state
 
     @authenticated  # type: ignore[untyped-decorator]
     async def get(self) -> None:
@@ -75,6 +77,9 @@ class SessionCluster(APIHandler):  # type: ignore[misc]
         try:
             reader, writer = await asyncio.open_unix_connection(self._socket, limit=_MOST)
         except OSError as error:
+            ended = self._ended()
+            if ended is not None:
+                return json.dumps({"error": ended}).encode()
             raise HTTPError(404, f"this session holds no Dask cluster: {error}") from error
         try:
             writer.write(json.dumps(request).encode() + b"\n")
@@ -85,8 +90,25 @@ class SessionCluster(APIHandler):  # type: ignore[misc]
             raise HTTPError(502, "the process that holds the Dask cluster ended meanwhile")
         return answer
 
+    def _ended(self) -> dict[str, str] | None:
+        """Why there is no cluster any more, if the agent has seen it end: fields of an error."""
+        try:
+            told = read_json(self._state)
+        except (OSError, ValueError):
+            return None
+        if told["state"] != "dead":
+            return None
+        return {
+            "kind": "SessionError",
+            "what": "the session's Dask cluster has ended, notebooks go on",
+            "said": told["problem"],
+            "hint": "save what they hold; a new session has a new cluster",
+        }
 
-def add_pages(application: Application, base_url: str, directory: str, secret: str) -> None:
+
+def add_pages(
+    application: Application, base_url: str, directory: str, secret: str, state: str
+) -> None:
     """Serve ``/dask-at/PORT/…`` and ``/hpclaunch/cluster``.
 
     Parameters
@@ -98,6 +120,8 @@ def add_pages(application: Application, base_url: str, directory: str, secret: s
         Where schedulers of this session put their sockets.
     secret : str
         What opens their pages.
+    state : str
+        Path of the file that says how the session's own cluster is.
     """
     pattern = url_path_join(base_url, r"/dask-at/(\d{1,5})(/.*|)")
     arguments = {"directory": directory, "secret": secret}
@@ -106,6 +130,6 @@ def add_pages(application: Application, base_url: str, directory: str, secret: s
         ".*$",
         [
             (pattern, ClusterPages, arguments),
-            (cluster, SessionCluster, {"directory": directory}),
+            (cluster, SessionCluster, {"directory": directory, "state": state}),
         ],
     )

@@ -1,4 +1,4 @@
-"""The ranks of a batch job: which MPI library is there, what starts them, how one died.
+"""The ranks of a job: which MPI library is there, what starts them, how one died.
 
 Standard library only, Python 3.9 or newer: this runs on the compute node.
 """
@@ -16,7 +16,7 @@ from typing import Optional
 
 from hpclaunch.node.failure import Failure
 from hpclaunch.node.layout import Layout
-from hpclaunch.node.spec import OTHER_RANKS, Batch
+from hpclaunch.node.spec import Block
 
 __all__ = [
     "command",
@@ -55,10 +55,10 @@ _DEATHS = (
 )
 
 
-def role(rank: int) -> str:
-    """What a rank is to dask-mpi."""
-    names = {0: "the Dask scheduler", 1: "the script"}
-    return "{} (rank {})".format(names.get(rank, "a Dask worker"), rank)
+def role(rank: int, others: int) -> str:
+    """What a rank is to dask-mpi, where the first `others` are no workers."""
+    names = ("the Dask scheduler", "the script")[:others]
+    return "{} (rank {})".format(names[rank] if rank < others else "a Dask worker", rank)
 
 
 def log_of(rank: int) -> str:
@@ -133,7 +133,7 @@ def hosts(surroundings: Mapping[str, str], nodes: int) -> list[str]:
 
 
 def command(
-    batch: Batch,
+    block: Block,
     library: str,
     surroundings: Mapping[str, str],
     places: Sequence[str],
@@ -145,7 +145,7 @@ def command(
 
     Parameters
     ----------
-    batch : Batch
+    block : Block
     library : str
         As `mpi_library` gives it.
     surroundings : mapping
@@ -160,20 +160,20 @@ def command(
     Failure
         If there is no launcher, or not one that we know how to tell where ranks go.
     """
-    launcher = list(batch.launcher or _usual_launcher(library, surroundings))
+    launcher = list(block.launcher or _usual_launcher(library, surroundings))
     program = shutil.which(launcher[0], path=surroundings.get("PATH"))
     if program is None:
         raise Failure.no_launcher("{} is not here, so no rank can be started".format(launcher[0]))
-    counts = dict.fromkeys(places, batch.workers_per_node)
-    counts[places[0]] += OTHER_RANKS
+    counts = dict.fromkeys(places, block.workers_per_node)
+    counts[places[0]] += block.others
     each = [place for place in places for _ in range(counts[place])]
     several = len(places) > 1
     if os.path.basename(program) == "srun":
         where = ["--distribution=arbitrary"] if several else []
         return [
             *launcher,
-            "--nodes={}".format(batch.nodes),
-            "--ntasks={}".format(batch.ranks),
+            "--nodes={}".format(block.nodes),
+            "--ntasks={}".format(block.ranks),
             *where,
             "--overcommit",  # the scheduler and the script have no cores of their own
             "--cpu-bind=none",
@@ -183,10 +183,10 @@ def command(
         where = ["--hostfile", hosts_file, "--map-by", "seq"] if several else []
         where += ["-x", "PYTHONPATH", "-x", "DASK_CONFIG"] if several else []
         text = "".join(place + "\n" for place in each)
-        return [*launcher, *where, "--oversubscribe", "--bind-to", "none", *_count(batch)], text
+        return [*launcher, *where, "--oversubscribe", "--bind-to", "none", *_count(block)], text
     where = ["-f", hosts_file] if several else []
     text = "".join("{}:{}\n".format(place, count) for place, count in counts.items())
-    return [*launcher, *where, *_count(batch)], text
+    return [*launcher, *where, *_count(block)], text
 
 
 def surroundings_of(
@@ -199,12 +199,18 @@ def surroundings_of(
     return {**kept, "SLURM_HOSTFILE": hosts_file} if several else kept
 
 
-def death(log: str) -> Optional[tuple[str, str, Optional[int]]]:
-    """Who died first, how, and its rank, as the launcher says it in the job's log.
+def death(log: str, others: int) -> Optional[tuple[str, str, Optional[int]]]:
+    """Who died first, how, and its rank, as the launcher says it in its log.
+
+    Parameters
+    ----------
+    log : str
+    others : int
+        See `Block`.
 
     Examples
     --------
-    >>> death("srun: error: c2: task 3: Killed\\n")
+    >>> death("srun: error: c2: task 3: Killed\\n", 2)
     ('a Dask worker (rank 3) on c2', 'Killed', 3)
     """
     found = [match for one in _DEATHS for match in one.finditer(log)]
@@ -215,7 +221,7 @@ def death(log: str) -> Optional[tuple[str, str, Optional[int]]]:
     if told.get("rank") is None:
         return "a rank", how, None
     rank = int(told["rank"])
-    return "{} on {}".format(role(rank), told["host"]), how, rank
+    return "{} on {}".format(role(rank, others), told["host"]), how, rank
 
 
 def _usual_launcher(library: str, surroundings: Mapping[str, str]) -> list[str]:
@@ -228,8 +234,8 @@ def _usual_launcher(library: str, surroundings: Mapping[str, str]) -> list[str]:
     return [own if os.path.exists(own) else "mpiexec"]
 
 
-def _count(batch: Batch) -> list[str]:
-    return ["-n", str(batch.ranks)]
+def _count(block: Block) -> list[str]:
+    return ["-n", str(block.ranks)]
 
 
 def _is_open_mpi(program: str, surroundings: Mapping[str, str]) -> bool:

@@ -12,15 +12,11 @@ from typing import Any, Optional
 from hpclaunch.node.files import read_json
 from hpclaunch.node.layout import Layout
 
-__all__ = ["NOTEBOOK", "OTHER_RANKS", "Batch", "Session", "SpecError", "WorkerJobs", "read_session"]
+__all__ = ["NOTEBOOK", "Batch", "Block", "Session", "SpecError", "WorkerJobs", "read_session"]
 
 VERSION = 1
 START_TIMEOUT = 120.0
 """Seconds that Jupyter and the Dask scheduler may take to answer, where the laptop says nothing."""
-
-
-OTHER_RANKS = 2
-"""Ranks of a batch that are no workers: the scheduler, and the one that runs the script."""
 
 
 NOTEBOOK = ".ipynb"
@@ -80,35 +76,31 @@ class WorkerJobs:
 
 
 @dataclass(frozen=True)
-class Batch:
-    """A batch job: one script on the ranks of dask-mpi.
+class Block:
+    """Dask on the ranks of one job: the first are no workers, and lie on the first node.
 
     Attributes
     ----------
-    program : str
-        The script or notebook, an absolute path.
-    arguments : tuple of str
     nodes, workers_per_node : int
+    others : int
+        Ranks that are no workers: the scheduler and, in a batch, the one that runs the script.
     threads : int
         Of one worker.
     memory : int
-        Of each node, bytes.
+        What the ranks of a node may use together, bytes.
     launcher : tuple of str or None
         What starts the ranks; None: what fits scheduler and MPI library.
+    insecure : bool
+        Whether Dask's processes speak plain tcp, which the user has asked for.
     """
 
-    program: str
-    arguments: tuple[str, ...]
     nodes: int
     workers_per_node: int
+    others: int
     threads: int
     memory: int
     launcher: Optional[tuple[str, ...]] = None
-
-    @property
-    def is_notebook(self) -> bool:
-        """Whether the program is a notebook."""
-        return self.program.endswith(NOTEBOOK)
+    insecure: bool = False
 
     @property
     def workers(self) -> int:
@@ -118,7 +110,27 @@ class Batch:
     @property
     def ranks(self) -> int:
         """All ranks."""
-        return self.workers + OTHER_RANKS
+        return self.workers + self.others
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a batch job runs on its block.
+
+    Attributes
+    ----------
+    program : str
+        The script or notebook, an absolute path.
+    arguments : tuple of str
+    """
+
+    program: str
+    arguments: tuple[str, ...]
+
+    @property
+    def is_notebook(self) -> bool:
+        """Whether the program is a notebook."""
+        return self.program.endswith(NOTEBOOK)
 
 
 @dataclass(frozen=True)
@@ -145,11 +157,13 @@ class Session:
     idle_limit : float or None
         Seconds without use after which the session ends by itself; None never.
     mode : str or None
-        ``"jobqueue"``, ``"local"``, or None for a session without a cluster.
+        ``"jobqueue"``, ``"local"``, ``"mpi"``, or None for a session without a cluster.
     workers : int
         Number of Dask workers.
     jobs : WorkerJobs or None
         How a worker is started; also the defaults of a cluster that the user makes.
+    block : Block or None
+        The ranks of a batch job, or of a session whose workers are ranks.
     batch : Batch or None
         What a batch job runs; None for a session.
     """
@@ -167,6 +181,7 @@ class Session:
     mode: Optional[str] = None
     workers: int = 0
     jobs: Optional[WorkerJobs] = None
+    block: Optional[Block] = None
     batch: Optional[Batch] = None
 
     def path(self, name: str) -> str:
@@ -182,7 +197,8 @@ class Session:
     @property
     def protocol(self) -> str:
         """What Dask's processes speak to one another: ``"tls://"`` unless the user forbade it."""
-        return "tcp://" if self.jobs is not None and self.jobs.insecure else "tls://"
+        insecure = [part.insecure for part in (self.block, self.jobs) if part is not None]
+        return "tcp://" if any(insecure) else "tls://"
 
     @property
     def is_local(self) -> bool:
@@ -221,11 +237,13 @@ def read_session(directory: str) -> Session:
 
 
 def _session(directory: str, fields: dict[str, Any]) -> Session:
-    dask = fields.get("dask")
-    jobs = dask or fields.get("jobqueue")
+    dask, block = fields.get("dask"), fields.get("block")
     mode = dask["mode"] if dask else None
-    if mode not in (None, "jobqueue", "local"):
-        raise ValueError("dask.mode must be 'jobqueue' or 'local', not {!r}".format(mode))
+    if mode not in (None, "jobqueue", "local", "mpi"):
+        raise ValueError("dask.mode must be 'jobqueue', 'local' or 'mpi', not {!r}".format(mode))
+    jobs = dask if dask and mode != "mpi" else fields.get("jobqueue")
+    if not block and (mode == "mpi" or fields.get("batch")):
+        raise ValueError("block is missing: nobody says how many ranks there are")
     if dask and mode == "jobqueue":
         if fields["scheduler"] == "local":
             raise ValueError("dask.mode 'jobqueue' needs a batch scheduler")
@@ -246,20 +264,26 @@ def _session(directory: str, fields: dict[str, Any]) -> Session:
         mode=mode,
         workers=int(dask["workers"]) if dask else 0,
         jobs=_worker_jobs(jobs) if jobs else None,
+        block=_block(block) if block else None,
         batch=_batch(directory, fields["batch"]) if fields.get("batch") else None,
     )
 
 
 def _batch(directory: str, fields: dict[str, Any]) -> Batch:
-    program, launcher = os.path.expanduser(fields["program"]), fields.get("launcher")
-    return Batch(
-        program=os.path.join(directory, program),
-        arguments=tuple(fields["arguments"]),
+    program = os.path.expanduser(fields["program"])
+    return Batch(os.path.join(directory, program), tuple(fields["arguments"]))
+
+
+def _block(fields: dict[str, Any]) -> Block:
+    launcher = fields.get("launcher")
+    return Block(
         nodes=int(fields["nodes"]),
         workers_per_node=int(fields["workers_per_node"]),
+        others=int(fields["others"]),
         threads=int(fields["threads"]),
         memory=int(fields["memory"]),
         launcher=None if launcher is None else tuple(launcher),
+        insecure=bool(fields.get("insecure")),
     )
 
 

@@ -24,7 +24,7 @@ def recipe(loaded: LoadedSite, plan: Plan, request: Request) -> dict[str, Any] |
 
     See `Record.batch` for its keys.
     """
-    if plan.batch is None or plan.program is None:
+    if plan.block is None or plan.program is None:
         return None
     content = plan.program.content
     return {
@@ -32,7 +32,7 @@ def recipe(loaded: LoadedSite, plan: Plan, request: Request) -> dict[str, Any] |
         "arguments": list(plan.program.arguments),
         "sent": content is not None,
         "sha256": None if content is None else hashlib.sha256(content).hexdigest(),
-        "ranks": plan.batch.ranks,
+        "ranks": plan.block.ranks,
         "environment": environment_name(loaded, request),
         "request": request.to_dict(),
         "profile_file": str(loaded.path),

@@ -65,7 +65,7 @@ def put_on_record(book: Book, loaded: LoadedSite, request: Request, plan: Plan, 
         worker_job_name=plan.worker_job_name,
         walltime=plan.job.walltime.seconds,
         scheduler=plan.scheduler,
-        dask={"mode": plan.dask.mode, "workers": plan.dask.workers} if plan.dask else None,
+        dask=plan.dask._asdict() if plan.dask else None,
         batch=recipe(loaded, plan, request),
     )
     book.create(record)

@@ -31,6 +31,12 @@ LIMIT = 90.0
 """Seconds for a batch job on a busy machine."""
 
 
+BLOCK = {
+    "nodes": 1, "workers_per_node": 1, "others": 2, "threads": 1,
+    "memory": 3 * GB, "launcher": None,
+}  # fmt: skip
+
+
 @contextlib.contextmanager
 def batch(
     folder: Path,
@@ -46,18 +52,10 @@ def batch(
     work = folder / "work"
     work.mkdir(parents=True, exist_ok=True)
     (work / name).write_text(textwrap.dedent(script))
-    spec = {
-        "program": str(work / name),
-        "arguments": arguments,
-        "nodes": 1,
-        "workers_per_node": 1,
-        "threads": 1,
-        "memory": 3 * GB,
-        "launcher": None,
-        **fields,
-    }
+    block = {**BLOCK, **{key: fields.pop(key) for key in list(fields) if key in BLOCK}}
+    spec = {"program": str(work / name), "arguments": arguments, **fields}
     directory = make_session(
-        folder / "session", root_dir=str(work), batch=spec, start_timeout=timeout
+        folder / "session", root_dir=str(work), batch=spec, block=block, start_timeout=timeout
     )
     if spoil is not None:
         (directory / spoil).mkdir(parents=True)
@@ -349,9 +347,9 @@ def test_an_environment_without_dask_mpi_is_told_by_name(tmp_path: Path) -> None
     python = str(tmp_path / "bare" / "bin" / "python")
     (tmp_path / "work").mkdir()
     (tmp_path / "work" / "run.py").touch()
-    spec = {"program": str(tmp_path / "work" / "run.py"), "arguments": [], "nodes": 1,
-            "workers_per_node": 1, "threads": 1, "memory": GB}  # fmt: skip
-    directory = make_session(tmp_path / "session", root_dir=str(tmp_path / "work"), batch=spec)
+    work = tmp_path / "work"
+    spec = {"program": str(work / "run.py"), "arguments": []}
+    directory = make_session(tmp_path / "session", root_dir=str(work), batch=spec, block=BLOCK)
     with agent(directory, tmp_path / "home", python=python, module="batch") as live:
         failure = failed(live)
     assert failure["cause"] == "no-mpi"

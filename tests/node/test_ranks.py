@@ -1,4 +1,4 @@
-"""What starts the ranks of a batch job, and what launchers say of a rank's death."""
+"""What starts the ranks of a job, and what launchers say of a rank's death."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from hpclaunch.node.failure import Failure
 from hpclaunch.node.ranks import command, death, hosts, role, surroundings_of
-from hpclaunch.node.spec import Batch
+from hpclaunch.node.spec import Block
 
 pytestmark = pytest.mark.pure
 
@@ -16,8 +16,8 @@ FILE = "/s/hosts"
 MPICH, OPEN_MPI = "MPICH Version: 4.3.2", "Open MPI v4.1.4, package: Debian OpenMPI"
 
 
-def batch(nodes: int, launcher: tuple[str, ...] | None = None) -> Batch:
-    return Batch("/run.py", (), nodes, 2, 1, 10**9, launcher)
+def block(nodes: int, launcher: tuple[str, ...] | None = None) -> Block:
+    return Block(nodes, 2, 2, 1, 10**9, launcher)
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def path(tmp_path: Path) -> Path:
 )
 def test_srun_speaks_to_the_library_as_it_wants_to_be_spoken_to(path, library, more, wanted):
     surroundings = {"PATH": str(path), "SLURM_JOB_ID": "7", **more}
-    argv, _ = command(batch(1), library, surroundings, ["localhost"], FILE)
+    argv, _ = command(block(1), library, surroundings, ["localhost"], FILE)
     assert argv[: len(wanted)] == wanted and not argv[len(wanted)].startswith("--mpi")
     assert "--ntasks=4" in argv and "--nodes=1" in argv and "--kill-on-bad-exit=1" in argv
     assert not any("distribution" in word for word in argv)
@@ -57,13 +57,13 @@ def test_srun_speaks_to_the_library_as_it_wants_to_be_spoken_to(path, library, m
 def test_the_first_node_has_the_scheduler_and_the_script_beside_its_workers(path):
     surroundings = {"PATH": str(path), "SLURM_JOB_ID": "7"}
     places = ["c1", "c2", "c3"]
-    argv, text = command(batch(3), MPICH, surroundings, places, FILE)
+    argv, text = command(block(3), MPICH, surroundings, places, FILE)
     assert "--distribution=arbitrary" in argv and "--ntasks=8" in argv
     assert text.split() == ["c1"] * 4 + ["c2"] * 2 + ["c3"] * 2
-    argv, text = command(batch(3, ("mpirun",)), OPEN_MPI, surroundings, places, FILE)
+    argv, text = command(block(3, ("mpirun",)), OPEN_MPI, surroundings, places, FILE)
     assert argv[:5] == ["mpirun", "--hostfile", FILE, "--map-by", "seq"]
     assert argv[-2:] == ["-n", "8"] and text.split() == ["c1"] * 4 + ["c2"] * 2 + ["c3"] * 2
-    argv, text = command(batch(3, ("mpiexec",)), MPICH, surroundings, places, FILE)
+    argv, text = command(block(3, ("mpiexec",)), MPICH, surroundings, places, FILE)
     assert argv == ["mpiexec", "-f", FILE, "-n", "8"]
     assert text.split() == ["c1:4", "c2:2", "c3:2"]
 
@@ -71,7 +71,7 @@ def test_the_first_node_has_the_scheduler_and_the_script_beside_its_workers(path
 def test_an_unknown_or_missing_launcher_is_told(path):
     for launcher, words in (("prun", "no launcher that we know"), ("jsrun", "is not here")):
         with pytest.raises(Failure, match=words) as told:
-            command(batch(1, (launcher,)), MPICH, {"PATH": str(path)}, ["localhost"], FILE)
+            command(block(1, (launcher,)), MPICH, {"PATH": str(path)}, ["localhost"], FILE)
         assert told.value.cause == "no-launcher" and "[mpi] launcher" in told.value.hint
 
 
@@ -118,10 +118,11 @@ OPEN = "mpirun noticed that process rank 1 with PID 0 on node c1 exited on signa
     ],
 )
 def test_the_rank_that_died_first_is_read_from_the_log(log, found):
-    assert death("words of the script\n" + log) == found
+    assert death("words of the script\n" + log, 2) == found
 
 
 def test_ranks_have_names():
-    assert role(0) == "the Dask scheduler (rank 0)"
-    assert role(1) == "the script (rank 1)"
-    assert role(17) == "a Dask worker (rank 17)"
+    assert role(0, 2) == role(0, 1) == "the Dask scheduler (rank 0)"
+    assert role(1, 2) == "the script (rank 1)"
+    assert role(1, 1) == "a Dask worker (rank 1)", "a session has no script"
+    assert role(17, 2) == "a Dask worker (rank 17)"

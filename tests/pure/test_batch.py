@@ -45,27 +45,27 @@ def plan_of(program: Program = SENT, site: dict[str, Any] | None = None, **wishe
 
 def test_without_wishes_two_workers_share_one_node_with_scheduler_and_script():
     plan = plan_of()
-    assert plan.batch is not None
-    assert (plan.batch.nodes, plan.batch.workers, plan.batch.ranks) == (1, 2, 4)
-    assert (plan.job.nodes, plan.job.cores, plan.batch.threads) == (1, 4, 2)
+    assert plan.block is not None
+    assert (plan.block.nodes, plan.block.workers, plan.block.ranks) == (1, 2, 4)
+    assert (plan.job.nodes, plan.job.cores, plan.block.threads) == (1, 4, 2)
     assert plan.job.memory == Memory(4 * 4 * GB), "each rank gets what a worker gets"
-    assert plan.batch.memory == 16 * GB
+    assert plan.block.memory == 16 * GB
     assert plan.dask is None, "the session's own cluster is of another kind"
 
 
 @pytest.mark.parametrize(("nodes", "each"), [(1, 1), (2, 1), (2, 3), (100, 4)])
 def test_every_worker_has_a_rank_and_there_are_never_fewer_than_three(nodes, each):
-    batch = plan_of(nodes=nodes, workers_per_node=each, memory=Memory(GB)).batch
-    assert batch is not None
-    assert batch.workers == nodes * each
-    assert batch.ranks == batch.workers + 2 >= 3
+    block = plan_of(nodes=nodes, workers_per_node=each, memory=Memory(2 * GB)).block
+    assert block is not None
+    assert block.workers == nodes * each
+    assert block.ranks == block.workers + 2 >= 3
 
 
 def test_cores_and_memory_are_those_of_a_node():
     plan = plan_of(cores=9, memory=Memory(10 * GB), workers_per_node=4, gpus=1)
-    assert plan.batch is not None
+    assert plan.block is not None
     assert (plan.job.cores, plan.job.memory, plan.job.gpus) == (9, Memory(10 * GB), 1)
-    assert plan.batch.threads == 2, "whole cores only"
+    assert plan.block.threads == 2, "whole cores only"
 
 
 def test_the_default_memory_stays_within_the_queue_and_more_is_refused():
@@ -97,6 +97,9 @@ def test_workers_without_memory_or_cores_are_refused_with_a_next_step():
     with pytest.raises(PlanError, match="4 workers on each node need as many cores") as cores:
         plan_of(workers_per_node=4, cores=3)
     assert "--cores 4" in str(cores.value.hint)
+    with pytest.raises(PlanError, match=r"800 MB.*for 5 ranks of at least 200 MB") as little:
+        plan_of(workers_per_node=3, memory=Memory(800_000_000))
+    assert "--memory '1 GB' or more, or for fewer --workers-per-node" in str(little.value.hint)
     with pytest.raises(ValueError, match="workers-per-node must be 1 or more"):
         Request(workers_per_node=0)
 
@@ -109,10 +112,10 @@ def test_the_environment_of_batch_jobs_goes_before_that_of_sessions():
     }
     plan = plan_of(site=site)
     assert plan.python == "/b"
-    assert plan.batch is not None and plan.batch.launcher == ("srun", "--mpi=pmix")
+    assert plan.block is not None and plan.block.launcher == ("srun", "--mpi=pmix")
     assert plan_of(site=site, environment="default").python == "/a"
     session = make_plan(loaded(**site), Request(), name="big-1")
-    assert session.python == "/a" and session.batch is None
+    assert session.python == "/a" and session.batch is None and session.block is None
 
 
 def test_a_script_of_the_site_runs_beside_itself_and_one_of_the_laptop_at_home():
@@ -132,13 +135,14 @@ def test_the_agent_reads_what_was_planned(program, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", "/home/alice")
     plan = plan_of(program, nodes=2)
     (tmp_path / Layout.SPEC).write_text(json.dumps(agent_spec(plan)))
-    read = read_session(str(tmp_path)).batch
-    assert read is not None and plan.batch is not None
+    read, block = read_session(str(tmp_path)).batch, read_session(str(tmp_path)).block
+    assert read is not None and block == plan.block
     sent = program.content is not None
     where = f"{tmp_path}/program/run.py" if sent else "/home/alice/project/run.py"
     assert read.program == where
     assert read.arguments == program.arguments
-    assert (read.ranks, read.threads, read.memory) == (6, 2, 16 * GB)
+    assert block is not None
+    assert (block.ranks, block.threads, block.memory) == (6, 2, 16 * GB)
     files = session_files(plan, "#!/bin/bash\n", {}, "token")
     assert files.get("program/run.py") == program.content
 

@@ -45,6 +45,7 @@ SESSIONS: dict[str, tuple[str, tuple[str, ...], dict[str, Any]]] = {
     "local-without-dask": ("local", HERE, {"dask": "none"}),
     "docker": (DOCKER, (), {}),
     "docker-with-workers": (DOCKER, (), {"workers": 2, "account": "proj1"}),
+    "docker-mpi": (DOCKER, (), {"dask": "mpi", "nodes": 2, "workers": 4}),
     "docker-batch": (
         DOCKER,
         (),

@@ -130,9 +130,9 @@ def test_workers_are_held_against_the_jobs_that_a_queue_takes(queue, workers, fi
     site = loaded(queues=MANY, scheduler=SCHEDULER, session=SESSION, dask=dask)
     if fits:
         plan = make_plan(site, Request(), name="x")
-        assert plan.dask is not None
-        assert (plan.dask.jobs, plan.dask.job.memory) == (workers // 2, Memory(2 * GB))
-        assert plan.dask.max_jobs == (4 if queue == "short" else None)
+        assert plan.worker is not None
+        assert (plan.worker.jobs, plan.worker.job.memory) == (workers // 2, Memory(2 * GB))
+        assert plan.worker.max_jobs == (4 if queue == "short" else None)
         return
     with pytest.raises(PlanError, match=r"9 Dask workers are 5 jobs.* leaves room for 4") as caught:
         make_plan(site, Request(), name="x")

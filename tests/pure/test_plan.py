@@ -78,7 +78,7 @@ def test_wishes_win():
 def test_the_sessions_own_queue_goes_before_the_default_one():
     plan = plan_of(**{**FULL, "session": {"queue": "interactive"}})
     assert plan.job.queue == "interactive"
-    assert plan.dask is not None and plan.dask.job.queue == "interactive"
+    assert plan.worker is not None and plan.worker.job.queue == "interactive"
 
 
 def test_defaults_where_the_profile_is_silent():
@@ -93,8 +93,8 @@ def test_names_are_unique_so_that_a_job_is_found_again():
     second = make_plan(loaded(**FULL), Request(), name="x")
     assert first.job.name == f"hpclaunch-x-{first.nonce}" != second.job.name
     assert first.directory == f"x-{first.nonce}" != second.directory
-    assert first.dask is not None
-    assert first.dask.job.name == first.worker_job_name == f"hpclaunch-x-{first.nonce}-w"
+    assert first.worker is not None
+    assert first.worker.job.name == first.worker_job_name == f"hpclaunch-x-{first.nonce}-w"
 
 
 @pytest.mark.parametrize("nonce", ["", "0123ABCD", "0123abc", "0123abcde", '"; x', "0123abc\n"])
@@ -128,7 +128,7 @@ def test_any_site_has_names_for_its_sessions():
         ({"account": ""}, "account must not be empty"),
         ({"environment": ""}, "environment must not be empty"),
         ({"notebook_dir": ""}, "notebook-dir must not be empty"),
-        ({"dask": "mpi4"}, "dask must be 'jobqueue' or 'none', not 'mpi4'"),
+        ({"dask": "mpi4"}, "dask must be 'jobqueue', 'mpi' or 'none', not 'mpi4'"),
     ],
 )
 def test_a_wish_that_makes_no_sense_is_refused(wish, words):
@@ -167,10 +167,10 @@ def test_a_relative_notebook_directory_means_nothing_on_a_site(where):
 
 def test_a_worker_job_is_the_sessions_job_with_a_workers_resources():
     plan = plan_of(Request(nodes=2), **FULL)
-    assert plan.dask is not None
-    worker = plan.dask.job
+    assert plan.dask is not None and plan.worker is not None
+    worker = plan.worker.job
     assert (plan.dask.mode, plan.dask.workers) == ("jobqueue", 3)
-    assert plan.dask.local_directory == "$TMPDIR"
+    assert plan.worker.local_directory == "$TMPDIR"
     assert (worker.nodes, worker.cores, worker.memory, worker.gpus) == (1, 2, Memory(6 * GB), 0)
     assert (worker.walltime, worker.account) == (plan.job.walltime, "proj1")
     assert (worker.queue, worker.extra) == ("main", ("--constraint=cpu",))
@@ -178,8 +178,8 @@ def test_a_worker_job_is_the_sessions_job_with_a_workers_resources():
 
 def test_workers_may_have_a_queue_of_their_own():
     plan = plan_of(**{**FULL, "dask": {**FULL["dask"], "queue": "bulk"}})
-    assert plan.dask is not None
-    assert (plan.job.queue, plan.dask.job.queue) == ("main", "bulk")
+    assert plan.worker is not None
+    assert (plan.job.queue, plan.worker.job.queue) == ("main", "bulk")
 
 
 @pytest.mark.parametrize(
@@ -256,7 +256,7 @@ def test_every_shipped_profile_plans_with_an_account_alone(name):
 @pytest.mark.parametrize("insecure", [False, True])
 def test_plain_tcp_between_dasks_processes_is_off_and_warned_of(insecure):
     plan = make_plan(load("local"), Request(insecure_dask=insecure), name="x", nonce=NONCE)
-    assert plan.dask is not None and plan.dask.insecure is insecure
+    assert plan.worker is not None and plan.worker.insecure is insecure
     assert [warning for warning in plan.warnings if "runs code as you" in warning] == (
         [INSECURE] if insecure else []
     )
