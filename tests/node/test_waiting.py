@@ -7,8 +7,9 @@ import time
 import pytest
 
 from hpclaunch.node.agent import Agent
+from hpclaunch.node.dask import Dask
 from hpclaunch.node.failure import Failure
-from hpclaunch.node.spec import Session
+from hpclaunch.node.spec import Block, Session
 
 pytestmark = pytest.mark.pure
 
@@ -29,7 +30,7 @@ class Jupyter:
         return None
 
 
-class Hanging:
+class Hanging(Dask):
     """A cluster that never gets ready."""
 
     def check(self) -> bool:
@@ -39,11 +40,13 @@ class Hanging:
         return "waiting for a license"
 
 
-def waiting(*, jupyter_answers: bool) -> Agent:
-    session = Session("/x", "demo", "abc", "local", start_timeout=0.1, mode="local")
+def waiting(*, jupyter_answers: bool, mode: str = "local") -> Agent:
+    session = Session(
+        "/x", "demo", "abc", "local", start_timeout=0.1, mode=mode, block=Block(1, 2, 1, 1, 10**9)
+    )
     agent = Agent(session, Quiet(), time.monotonic())  # type: ignore[arg-type]
     agent._jupyter = Jupyter()  # type: ignore[assignment]
-    agent._dask = Hanging()  # type: ignore[assignment]
+    agent._dask = Hanging(session)
     agent._answered = time.monotonic() if jupyter_answers else None
     return agent
 
@@ -52,6 +55,13 @@ def test_a_cluster_that_hangs_is_named_with_its_last_words() -> None:
     with pytest.raises(Failure) as told:
         waiting(jupyter_answers=True)._await_ready()
     assert told.value.to_dict()["cause"] == "dask-failed"
+    assert told.value.said == "waiting for a license"
+
+
+def test_ranks_that_never_meet_are_named_with_their_launchers_last_words() -> None:
+    with pytest.raises(Failure) as told:
+        waiting(jupyter_answers=True, mode="mpi")._await_ready()
+    assert told.value.cause == "mpi-hangs"
     assert told.value.said == "waiting for a license"
 
 
