@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e import expected
-from tests.e2e.test_batch import processes
+from tests.e2e.test_batch import processes, refuses_mallory
 from tests.e2e.test_main_job import run_notebook
 from tests.support.cluster import PROFILE, Cluster
 from tests.support.launch import Laptop, eventually, kernel
@@ -35,6 +35,8 @@ def test_a_climate_notebook_on_ranks_of_two_nodes_and_a_rank_that_dies(
     refused = laptop.run("scale", "block", "3")
     assert refused.returncode == 1 and "ranks of its own job" in refused.stderr
 
+    if environment == "openmpi":  # as the ranks of a batch do, in the quick tests
+        refuses_mallory(cluster)
     with kernel(document) as running:
         shown = running.run(
             "import os, socket; from distributed import Client\n"
