@@ -219,7 +219,9 @@ def _sessions(commands: Any) -> None:
 
 
 def _site(commands: Any) -> None:
-    site = commands.add_parser("site", help="Sites: list, show, schema.", allow_abbrev=False)
+    site = commands.add_parser(
+        "site", help="Sites: list, show, schema, export-dask.", allow_abbrev=False
+    )
     verbs = site.add_subparsers(metavar="VERB", required=True)
     listing = _add(verbs, "list", ("sites", "list_all"), "List the known sites.")
     listing.add_argument("--json", action="store_true", help="print a JSON array")
@@ -228,3 +230,30 @@ def _site(commands: Any) -> None:
     show.add_argument("--origin", action="store_true", help="say where each value comes from")
     _settings(show)
     _add(verbs, "schema", ("sites", "schema"), "Print the JSON schema of a site profile.")
+    export = _add(
+        verbs,
+        "export-dask",
+        ("export", "export_dask"),
+        "Write Dask's configuration for a site, for clusters made there without hpclaunch.",
+    )
+    export.add_argument("site", nargs="?", metavar="SITE", help=_SITE)
+    export.add_argument(
+        "--output",
+        metavar="DIR",
+        help="write it with certificates and key into this new directory here "
+        "(default: only print the configuration)",
+    )
+    export.add_argument(
+        "--place", metavar="DIR", help="where the directory will lie on the site, an absolute path"
+    )
+    export.add_argument(
+        "--days", metavar="N", type=int, help="how long the certificates live (default: 365)"
+    )
+    export.add_argument(
+        "--scheduler-interface",
+        metavar="NAME",
+        help="network interface of the node where the notebook runs, by which workers reach it",
+    )
+    export.add_argument("--account", metavar="NAME", help="account (project) to charge")
+    export.add_argument("--environment", metavar="NAME", help="one of the site's environments")
+    _settings(export)

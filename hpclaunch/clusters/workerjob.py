@@ -137,7 +137,7 @@ def script(
     lines = [
         "#!/bin/bash",
         *directives,
-        *daskconfig.prologue(session, place),
+        *daskconfig.prologue(session, place.pythonpath),
         "names=(" + " ".join(map(quote, names)) + ")",
     ]
     margin = retreat(spec.walltime)

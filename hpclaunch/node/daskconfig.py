@@ -19,7 +19,15 @@ from hpclaunch.node.spec import Session
 from hpclaunch.shell import quote
 from hpclaunch.units import Walltime
 
-__all__ = ["Place", "expandable", "prologue", "scratch_here", "settings", "users_own"]
+__all__ = [
+    "Place",
+    "expandable",
+    "own_clusters",
+    "prologue",
+    "scratch_here",
+    "settings",
+    "users_own",
+]
 
 _LOOPBACK_ANY = "127.0.0.1:0"
 _VARIABLE = re.compile(r"\$(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))")
@@ -89,16 +97,64 @@ def settings(session: Session, place: Place, scheduler: Optional[str] = None) ->
         if session.batch is None:  # the workers of a batch are ranks: nobody holds them
             found["distributed"]["client"] = {"preload": ["hpclaunch.clusters.session"]}
     if not session.is_local:
-        found["jobqueue"] = {session.scheduler: _jobqueue(session, place)}
+        found["jobqueue"] = {
+            session.scheduler: {
+                **_jobqueue(session, quote(place.python), prologue(session, place.pythonpath)),
+                "name": quote(session.worker_job_name),
+                "scheduler-options": {"host": place.address, "dashboard_address": _LOOPBACK_ANY},
+            }
+        }
     return found
 
 
-def prologue(session: Session, place: Place) -> list[str]:
-    """Lines of sh that a worker job runs before its worker."""
+def own_clusters(
+    session: Session, python: str, scheduler_interface: Optional[str] = None
+) -> dict[str, Any]:
+    """Return the configuration of clusters that a user makes where no session runs.
+
+    It needs nothing of hpclaunch on the site.
+
+    Parameters
+    ----------
+    session : Session
+        Its directory is the one on the site where certificates and this configuration lie.
+    python : str
+        The interpreter of the workers, as a word of sh.
+    scheduler_interface : str, optional
+        Where schedulers listen, if not on the interface of `session`.
+    """
+    jobqueue = _jobqueue(session, python, prologue(session, None))
+    scheduler = {"dashboard_address": _LOOPBACK_ANY}
+    if scheduler_interface is not None:
+        scheduler["interface"] = scheduler_interface
+    if session.interface is not None:
+        jobqueue["interface"] = session.interface
+    return {
+        "distributed": {
+            "comm": _encryption(session),
+            "worker": {"http": {"routes": []}},  # the pages of a worker have no login
+        },
+        "jobqueue": {
+            session.scheduler: {**jobqueue, "scheduler-options": scheduler},
+        },
+        # Never Dask's own name below /tmp, which others could have made before.
+        "temporary-directory": session.path("scratch"),
+    }
+
+
+def prologue(session: Session, pythonpath: Optional[str]) -> list[str]:
+    """Lines of sh that a worker job runs before its worker.
+
+    Parameters
+    ----------
+    session : Session
+    pythonpath : str or None
+        PYTHONPATH of the worker; None leaves it as the job has it.
+    """
     setup = list(session.jobs.setup) if session.jobs else []
     return [
         *setup,
-        "export PYTHONPATH=" + quote(place.pythonpath),
+        *([] if pythonpath is None else ["export PYTHONPATH=" + quote(pythonpath)]),
         "export DASK_CONFIG=" + quote(session.path(Layout.DASK_CONFIG)),
         *_own_scratch(session),
     ]
@@ -180,16 +236,15 @@ def _encryption(session: Session) -> dict[str, Any]:
     }
 
 
-def _jobqueue(session: Session, place: Place) -> dict[str, Any]:
+def _jobqueue(session: Session, python: str, before: list[str]) -> dict[str, Any]:
     """Defaults of a cluster that the user makes in a notebook.
 
     dask-jobqueue pastes these values into a script as they are: each is a word of sh already.
     """
     found: dict[str, Any] = {
-        "python": quote(place.python),
-        "job-script-prologue": prologue(session, place),
+        "python": python,
+        "job-script-prologue": before,
         "worker-extra-args": ["--no-dashboard", "--dashboard-address", _LOOPBACK_ANY],
-        "scheduler-options": {"host": place.address, "dashboard_address": _LOOPBACK_ANY},
     }
     logs = session.path(Layout.WORKERS)
     if quote(logs) == logs:  # dask-jobqueue also makes the directory, under this very name
@@ -199,13 +254,14 @@ def _jobqueue(session: Session, place: Place) -> dict[str, Any]:
         return found
     found.update(
         {
-            "name": quote(session.worker_job_name),
             "cores": jobs.cores * jobs.processes,
             "memory": "{} B".format(jobs.memory * jobs.processes),
             "processes": jobs.processes,
             "queue": _word(jobs.queue),
             "account": _word(jobs.account),
-            "job-extra-directives": _extra(jobs.qos, jobs.extra_directives),
+            "job-extra-directives": _extra(
+                jobs.qos, (*session.scheduler_options, *jobs.extra_directives)
+            ),
         }
     )
     if jobs.walltime is not None:

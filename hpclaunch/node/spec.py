@@ -6,13 +6,24 @@ Standard library only, Python 3.9 or newer: this runs on the compute node.
 from __future__ import annotations
 
 import os
+import posixpath
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Optional
 
 from hpclaunch.node.files import read_json
 from hpclaunch.node.layout import Layout
 
-__all__ = ["NOTEBOOK", "Batch", "Block", "Session", "SpecError", "WorkerJobs", "read_session"]
+__all__ = [
+    "NOTEBOOK",
+    "Batch",
+    "Block",
+    "Session",
+    "SpecError",
+    "WorkerJobs",
+    "read_session",
+    "session_from",
+]
 
 VERSION = 1
 START_TIMEOUT = 120.0
@@ -186,7 +197,7 @@ class Session:
 
     def path(self, name: str) -> str:
         """Absolute path of a file of the session, by its name in `Layout`."""
-        return os.path.join(self.directory, name)
+        return posixpath.join(self.directory, name)  # on the site, wherever this is asked
 
     @property
     def worker_job_name(self) -> str:
@@ -229,14 +240,21 @@ def read_session(directory: str) -> Session:
         found = fields.get("version") if isinstance(fields, dict) else type(fields).__name__
         raise SpecError("{}: version must be {}, not {!r}".format(path, VERSION, found))
     try:
-        return _session(directory, fields)
+        return session_from(directory, fields)
     except KeyError as error:
         raise SpecError("{}: {} is missing".format(path, error)) from error
     except (TypeError, ValueError) as error:
         raise SpecError("{}: {}".format(path, error)) from error
 
 
-def _session(directory: str, fields: dict[str, Any]) -> Session:
+def session_from(directory: str, fields: Mapping[str, Any]) -> Session:
+    """The session in `directory` whose specification holds `fields`.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        If something is missing or wrong.
+    """
     dask, block = fields.get("dask"), fields.get("block")
     mode = dask["mode"] if dask else None
     if mode not in (None, "jobqueue", "local", "mpi"):

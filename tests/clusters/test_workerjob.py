@@ -76,7 +76,8 @@ def test_script_passes_shellcheck(tmp_path: Path) -> None:
 @given(st.text(st.characters(exclude_characters="\0\r\n$", codec="utf-8"), min_size=1))
 def test_any_path_of_the_environment_is_one_word(name: str) -> None:
     place = Place("10.1.2.3", f"/{name}/python", f"/{name}/lib", "/tmp/x")
-    exports = [line for line in prologue(session(), place) if line.startswith("export PYTHONPATH")]
+    lines = prologue(session(), place.pythonpath)
+    exports = [line for line in lines if line.startswith("export PYTHONPATH")]
     shown = run([*exports, 'printf "%s\\n" "$PYTHONPATH"', f"printf '%s\\n' {quote(place.python)}"])
     assert shown == f"/{name}/lib\n/{name}/python\n"
 

@@ -36,6 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "plan": {*GROUND, "block", "limits", "node", "paths", "request", "schedulers", "sites"},
     "script": {*GROUND, "node", "paths", "plan", "schedulers"},
     "bundle": {"script"},
+    "export": {*GROUND, "node", "plan", "script", "tls"},
     "remote": {"paths"},
     "sessions": {
         *(*GROUND, "bundle", "node", "paths", "plan", "remote", "request", "schedulers", "script"),
@@ -43,8 +44,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "keeper": {*GROUND, "node", "paths", "schedulers", "sessions", "tls", "transports"},
     "cli": {
-        *(*GROUND, "bundle", "keeper", "node", "paths", "plan", "remote", "request", "schedulers"),
-        *("script", "sessions", "sites", "transports"),
+        *(*GROUND, "bundle", "export", "keeper", "node", "paths", "plan", "remote", "request"),
+        *("schedulers", "script", "sessions", "sites", "transports"),
     },
     "__main__": {"cli"},
     "__init__": set(),
