@@ -92,7 +92,6 @@ def plan_block(loaded: LoadedSite, request: Request, job: JobSpec) -> Block | No
         threads=job.cores // workers,
         memory=memory,
         launcher=loaded.site.mpi.launcher,
-        insecure=request.insecure_dask,
     )
 
 

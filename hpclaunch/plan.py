@@ -53,8 +53,6 @@ class DaskPlan:
     max_jobs : int or None
         Most worker jobs at one time, as far as the profile knows.
     local_directory : str or None
-    insecure : bool
-        Whether Dask's processes speak plain tcp to one another.
     """
 
     mode: Literal["jobqueue", "local"]
@@ -63,7 +61,6 @@ class DaskPlan:
     processes: int
     max_jobs: int | None
     local_directory: str | None
-    insecure: bool = False
 
     @property
     def jobs(self) -> int:
@@ -103,6 +100,8 @@ class Plan:
     interface : str or None
     scheduler_options : tuple of str
         What every command of the scheduler needs.
+    insecure : bool
+        Whether Dask's processes speak plain tcp to one another.
     worker : DaskPlan or None
         None where the profile says nothing about workers.
     program : Program or None
@@ -128,6 +127,7 @@ class Plan:
     idle_limit: int | None
     interface: str | None
     scheduler_options: tuple[str, ...]
+    insecure: bool
     worker: DaskPlan | None
     program: Program | None = None
     batch: Batch | None = None
@@ -183,7 +183,7 @@ def make_plan(loaded: LoadedSite, request: Request, *, name: str, nonce: str | N
     job = make_job(loaded, request, f"hpclaunch-{name}-{nonce}", account)
     batch, block = plan_batch(request), plan_block(loaded, request, job)
     workers = 0 if block else _workers(loaded, request)
-    worker = _plan_worker(loaded, job, workers, insecure=request.insecure_dask)
+    worker = _plan_worker(loaded, job, workers)
     who = "the batch job" if batch else "the session"
     warnings += _warnings(loaded, job, worker if worker and worker.workers else None, who)
     if request.insecure_dask:
@@ -203,6 +203,7 @@ def make_plan(loaded: LoadedSite, request: Request, *, name: str, nonce: str | N
         idle_limit=limit.seconds if (limit := site.session.idle_limit) else None,
         interface=site.network.interface,
         scheduler_options=site.scheduler.options,
+        insecure=request.insecure_dask,
         worker=worker,
         program=request.program,
         batch=batch,
@@ -309,9 +310,7 @@ def _workers(loaded: LoadedSite, request: Request) -> int:
     return workers
 
 
-def _plan_worker(
-    loaded: LoadedSite, job: JobSpec, workers: int, *, insecure: bool
-) -> DaskPlan | None:
+def _plan_worker(loaded: LoadedSite, job: JobSpec, workers: int) -> DaskPlan | None:
     site = loaded.site
     dask = site.dask
     if dask.memory is None:
@@ -335,7 +334,6 @@ def _plan_worker(
         processes=processes,
         max_jobs=most_jobs(loaded, queue, beside=job),
         local_directory=dask.local_directory,
-        insecure=insecure,
     )
 
 

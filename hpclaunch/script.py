@@ -74,6 +74,7 @@ def agent_spec(plan: Plan) -> dict[str, object]:
         "start_timeout": plan.start_timeout,
         "idle_limit": plan.idle_limit,
         "interface": plan.interface,
+        "insecure_dask": plan.insecure,
         "dask": plan.dask and {**plan.dask._asdict(), **(worker if plan.block is None else {})},
         "jobqueue": worker if plan.worker and plan.worker.mode == "jobqueue" else None,
         "block": plan.block and asdict(plan.block),
@@ -99,7 +100,6 @@ def _worker_spec(plan: Plan) -> dict[str, object]:
         "extra_directives": list(job.extra),
         "setup": [f"module load {quote(module)}" for module in plan.modules] + list(plan.setup),
         "local_directory": plan.worker.local_directory,
-        "insecure": plan.worker.insecure,
     }
 
 

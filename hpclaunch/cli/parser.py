@@ -61,11 +61,7 @@ def _start(commands: Any) -> None:
         choices=("jobqueue", "mpi", "none"),
         help="workers as jobs of their own, as MPI ranks of the session's job, or no Dask at all",
     )
-    dask.add_argument(
-        "--insecure-dask",
-        action="store_true",
-        help="no TLS between Dask's processes: whoever reaches their ports runs code as you",
-    )
+    _insecure(dask)
     how = start.add_argument_group("how")
     how.add_argument("--dry-run", action="store_true", help="print the batch script, touch nothing")
     _foreground(how)
@@ -149,6 +145,7 @@ def _batch_options(parser: argparse.ArgumentParser) -> None:
         dest="notebook_dir",
         help="where it runs on the site (default: beside a script of the site, else home)",
     )
+    _insecure(parser)
     how = parser.add_argument_group("how")
     how.add_argument(
         "--wait", action="store_true", help="show the output, exit with the script's exit code"
@@ -158,6 +155,14 @@ def _batch_options(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--dry-run", action="store_true", help="print the batch script, touch nothing")
     how.add_argument("--json", action="store_true", help="print one JSON document")
     _settings(how)
+
+
+def _insecure(group: Any) -> None:
+    group.add_argument(
+        "--insecure-dask",
+        action="store_true",
+        help="no TLS between Dask's processes: whoever reaches their ports runs code as you",
+    )
 
 
 def _foreground(group: Any) -> None:

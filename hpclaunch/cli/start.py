@@ -136,7 +136,7 @@ def request_of(arguments: argparse.Namespace, program: Program | None = None) ->
             notebook_dir=arguments.notebook_dir,
             workers=positive("workers") if program is None else None,
             dask=arguments.dask if program is None else None,
-            insecure_dask=arguments.insecure_dask if program is None else False,
+            insecure_dask=arguments.insecure_dask,
             workers_per_node=positive("workers_per_node") if program else None,
             program=program,
         )

@@ -133,7 +133,7 @@ def _join(session: Session, block: Block, memory: int, mine: dict[str, Any]) -> 
         memory_limit=memory,
         dashboard=False,
         dashboard_address=_LOOPBACK_ANY,
-        protocol=session.protocol.partition(":")[0],
+        protocol=session.protocol.removesuffix("://"),
         worker_class=_WORKER,
         worker_options=_NO_PAGES,
         exit=False,
@@ -163,7 +163,7 @@ def _serve(session: Session, block: Block, rank: int, memory: int, mine: dict[st
     argv = {
         **({"--interface": interface} if interface else {}),
         "--scheduler-file": session.path(_SCHEDULER_FILE),
-        "--protocol": session.protocol.partition(":")[0],
+        "--protocol": session.protocol.removesuffix("://"),
         "--nthreads": str(block.threads),
         "--memory-limit": str(memory),
         "--local-directory": mine["temporary-directory"],

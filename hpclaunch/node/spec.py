@@ -52,8 +52,6 @@ class WorkerJobs:
         Workers of one job.
     max_jobs : int or None
         Most worker jobs at one time.
-    insecure : bool
-        Whether Dask's processes speak plain tcp, which the user has asked for.
     walltime : int or None
         Seconds that a worker job may run.
     queue, account, qos : str or None
@@ -79,7 +77,6 @@ class WorkerJobs:
     local_directory: Optional[str] = None
     processes: int = 1
     max_jobs: Optional[int] = None
-    insecure: bool = False
 
     def jobs_for(self, workers: int) -> int:
         """How many jobs make so many workers."""
@@ -101,8 +98,6 @@ class Block:
         What the ranks of a node may use together, bytes.
     launcher : tuple of str or None
         What starts the ranks; None: what fits scheduler and MPI library.
-    insecure : bool
-        Whether Dask's processes speak plain tcp, which the user has asked for.
     """
 
     nodes: int
@@ -111,7 +106,6 @@ class Block:
     threads: int
     memory: int
     launcher: Optional[tuple[str, ...]] = None
-    insecure: bool = False
 
     @property
     def workers(self) -> int:
@@ -167,6 +161,8 @@ class Session:
         Seconds until a start counts as hanging.
     idle_limit : float or None
         Seconds without use after which the session ends by itself; None never.
+    insecure : bool
+        Whether Dask's processes speak plain tcp, which the user has asked for.
     mode : str or None
         ``"jobqueue"``, ``"local"``, ``"mpi"``, or None for a session without a cluster.
     workers : int
@@ -189,6 +185,7 @@ class Session:
     interface: Optional[str] = None
     start_timeout: float = START_TIMEOUT
     idle_limit: Optional[float] = None
+    insecure: bool = False
     mode: Optional[str] = None
     workers: int = 0
     jobs: Optional[WorkerJobs] = None
@@ -208,8 +205,7 @@ class Session:
     @property
     def protocol(self) -> str:
         """What Dask's processes speak to one another: ``"tls://"`` unless the user forbade it."""
-        insecure = [part.insecure for part in (self.block, self.jobs) if part is not None]
-        return "tcp://" if any(insecure) else "tls://"
+        return "tcp://" if self.insecure else "tls://"
 
     @property
     def is_local(self) -> bool:
@@ -279,6 +275,7 @@ def session_from(directory: str, fields: Mapping[str, Any]) -> Session:
         interface=fields.get("interface"),
         start_timeout=float(fields.get("start_timeout") or START_TIMEOUT),
         idle_limit=None if idle_limit is None else float(idle_limit),
+        insecure=bool(fields.get("insecure_dask")),
         mode=mode,
         workers=int(dask["workers"]) if dask else 0,
         jobs=_worker_jobs(jobs) if jobs else None,
@@ -301,7 +298,6 @@ def _block(fields: dict[str, Any]) -> Block:
         threads=int(fields["threads"]),
         memory=int(fields["memory"]),
         launcher=None if launcher is None else tuple(launcher),
-        insecure=bool(fields.get("insecure")),
     )
 
 
@@ -319,6 +315,5 @@ def _worker_jobs(fields: dict[str, Any]) -> WorkerJobs:
         setup=tuple(fields.get("setup") or ()),
         local_directory=fields.get("local_directory"),
         processes=int(fields.get("processes") or 1),
-        insecure=bool(fields.get("insecure")),
         max_jobs=None if fields.get("max_jobs") is None else int(fields["max_jobs"]),
     )

@@ -46,6 +46,7 @@ def batch(
     timeout: float = 60,
     name: str = "run.py",
     spoil: str | None = None,
+    insecure: bool = False,
     **fields: Any,
 ) -> Iterator[Live]:
     """A batch job of one worker that runs `script`, which lies on the site."""
@@ -55,7 +56,12 @@ def batch(
     block = {**BLOCK, **{key: fields.pop(key) for key in list(fields) if key in BLOCK}}
     spec = {"program": str(work / name), "arguments": arguments, **fields}
     directory = make_session(
-        folder / "session", root_dir=str(work), batch=spec, block=block, start_timeout=timeout
+        folder / "session",
+        root_dir=str(work),
+        batch=spec,
+        block=block,
+        start_timeout=timeout,
+        insecure_dask=insecure,
     )
     if spoil is not None:
         (directory / spoil).mkdir(parents=True)
@@ -124,6 +130,21 @@ def test_a_script_finds_its_cluster_and_itself_as_if_python_ran_it(tmp_path: Pat
     assert kept.read_text() == (tmp_path / "work" / "run.py").read_text()
     assert not any((live.directory / name).exists() for name in Layout.SECRETS)
     assert not (live.directory / Layout.FAILURE).exists()
+
+
+def test_plain_tcp_is_had_by_those_who_ask_for_it(tmp_path: Path) -> None:
+    script = """
+        from distributed import Client
+        if __name__ == "__main__":
+            client = Client()
+            print(client.submit(abs, -1).result(), client.scheduler.address,
+                  *client.scheduler_info()["workers"])
+    """
+    with batch(tmp_path, script, insecure=True) as live:
+        code, log = over(live)
+    assert code == 0, log
+    (told,) = [line.split() for line in log.splitlines() if line.startswith("1 ")]
+    assert [one[:16] for one in told[1:]] == ["tcp://127.0.0.1:"] * 2
 
 
 ENDINGS = {

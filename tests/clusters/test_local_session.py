@@ -162,7 +162,7 @@ def test_end_closes_the_cluster(tmp_path: Path) -> None:
 
 
 def test_plain_tcp_is_had_by_those_who_ask_for_it(tmp_path: Path) -> None:
-    directory = make_session(tmp_path / "demo", dask={**LOCAL_DASK, "insecure": True})
+    directory = make_session(tmp_path / "demo", dask=LOCAL_DASK, insecure_dask=True)
     with agent(directory, tmp_path / "home") as running:
         told = running.wait_for(Layout.RENDEZVOUS)["dask"]
         assert told["scheduler"].startswith("tcp://127.0.0.1:")

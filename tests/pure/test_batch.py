@@ -14,7 +14,7 @@ from hpclaunch.cli.parser import build_parser
 from hpclaunch.errors import HpclaunchError, PlanError, SessionError, UsageError
 from hpclaunch.node.layout import Layout
 from hpclaunch.node.spec import read_session
-from hpclaunch.plan import Plan, make_plan
+from hpclaunch.plan import INSECURE, Plan, make_plan
 from hpclaunch.request import Program, Request
 from hpclaunch.schedulers.base import JobState, JobStatus
 from hpclaunch.script import agent_spec, session_files
@@ -151,6 +151,17 @@ def test_a_session_has_no_batch(tmp_path):
     plan = make_plan(loaded(), Request(), name="big-1")
     (tmp_path / Layout.SPEC).write_text(json.dumps(agent_spec(plan)))
     assert read_session(str(tmp_path)).batch is None
+
+
+@pytest.mark.parametrize("insecure", [False, True])
+@pytest.mark.parametrize("memory", [None, Memory(9 * GB)])
+def test_plain_tcp_is_off_and_warned_of(insecure, memory, tmp_path):
+    """Also where the profile says nothing about workers."""
+    site: dict[str, Any] = {"dask": DASK if memory is None else {}}
+    plan = plan_of(site=site, memory=memory, insecure_dask=insecure)
+    assert list(plan.warnings) == ([INSECURE] if insecure else [])
+    (tmp_path / Layout.SPEC).write_text(json.dumps(agent_spec(plan)))
+    assert read_session(str(tmp_path)).protocol == ("tcp://" if insecure else "tls://")
 
 
 # Again
@@ -310,6 +321,17 @@ def test_what_cannot_be_meant_is_wrong_usage(words, said, capsys):
 def test_settings_add_up_wherever_they_stand():
     read = typed("--set", "a.b=1", "big", "run.py", "--set", "c.d=2")
     assert read.settings == ["a.b=1", "c.d=2"]
+
+
+def test_the_warning_of_plain_tcp_is_told(capsys, tmp_path, hpclaunch_home):
+    from hpclaunch.cli import main
+
+    script = tmp_path / "run.py"
+    script.write_text("print(1)\n")
+    docker = str(Path(__file__).parents[2] / "docker" / "slurm" / "site.toml")
+    for options, told in (((), 0), (("--insecure-dask",), 1)):
+        assert main(["batch", docker, str(script), "--dry-run", *options]) == 0
+        assert capsys.readouterr().err.count("warning: Dask speaks plain tcp") == told
 
 
 def test_nothing_typed_is_told_in_words(capsys, hpclaunch_home):

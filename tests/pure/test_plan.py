@@ -256,8 +256,8 @@ def test_every_shipped_profile_plans_with_an_account_alone(name):
 @pytest.mark.parametrize("insecure", [False, True])
 def test_plain_tcp_between_dasks_processes_is_off_and_warned_of(insecure):
     plan = make_plan(load("local"), Request(insecure_dask=insecure), name="x", nonce=NONCE)
-    assert plan.worker is not None and plan.worker.insecure is insecure
+    assert plan.insecure is insecure
     assert [warning for warning in plan.warnings if "runs code as you" in warning] == (
         [INSECURE] if insecure else []
     )
-    assert agent_spec(plan)["dask"]["insecure"] is insecure
+    assert agent_spec(plan)["insecure_dask"] is insecure
