@@ -11,7 +11,7 @@ from hpclaunch.schedulers.base import JobSpec
 from hpclaunch.sites.catalog import LoadedSite
 from hpclaunch.sites.model import Queue
 
-__all__ = ["hold_against_limits", "most_jobs", "source_of"]
+__all__ = ["choose_queue", "hold_against_limits", "most_jobs", "source_of"]
 
 
 @dataclass(frozen=True)
@@ -23,23 +23,46 @@ class _Limit:
     asked: Callable[[JobSpec], Any]
     at_least: bool = False
 
+    def bound(self, queue: Queue, job: JobSpec) -> Any:
+        return getattr(queue, self.key)
+
+    def key_of(self, queue: Queue, job: JobSpec) -> str:
+        """The key that sets the bound."""
+        return self.key
+
     def refuses(self, queue: Queue, job: JobSpec) -> bool:
-        bound, asked = getattr(queue, self.key), self.asked(job)
+        bound, asked = self.bound(queue, job), self.asked(job)
         if bound is None or asked is None:
             return False
         return bool(asked < bound if self.at_least else asked > bound)
 
-    def allows(self, queue: Queue) -> str:
-        return f"at {'least' if self.at_least else 'most'} {getattr(queue, self.key)}"
+    def allows(self, queue: Queue, job: JobSpec) -> str:
+        return f"at {'least' if self.at_least else 'most'} {self.bound(queue, job)}"
 
-    def most_generous(self, queues: tuple[Queue, ...]) -> Queue:
+    def most_generous(self, queues: tuple[Queue, ...], job: JobSpec) -> Queue:
         """Of queues that all refuse, the one that comes nearest."""
         choose = min if self.at_least else max
-        return choose(queues, key=lambda queue: getattr(queue, self.key))
+        return choose(queues, key=lambda queue: self.bound(queue, job))
+
+
+class _Walltime(_Limit):
+    """The longest job, which may depend on the number of its nodes."""
+
+    def bound(self, queue: Queue, job: JobSpec) -> Any:
+        found = queue.walltime_bin(job.nodes)
+        return queue.max_walltime if found is None else found.max_walltime
+
+    def key_of(self, queue: Queue, job: JobSpec) -> str:
+        return "max_walltime" if queue.walltime_bin(job.nodes) is None else "walltime_bins"
+
+    def allows(self, queue: Queue, job: JobSpec) -> str:
+        found = queue.walltime_bin(job.nodes)
+        to_whom = "" if found is None else f" to jobs of up to {found.max_nodes} nodes"
+        return super().allows(queue, job) + to_whom
 
 
 _LIMITS = (
-    _Limit("max_walltime", "a walltime of {}", lambda job: job.walltime),
+    _Walltime("max_walltime", "a walltime of {}", lambda job: job.walltime),
     _Limit("max_nodes", "{} nodes", lambda job: job.nodes),
     _Limit("min_nodes", "{} nodes", lambda job: job.nodes, at_least=True),
     _Limit("cores_per_node", "{} cores on a node", lambda job: job.tasks_per_node * job.cores),
@@ -77,12 +100,43 @@ def hold_against_limits(loaded: LoadedSite, job: JobSpec, who: str, option: str)
     if passed:
         faults = "; ".join(
             f"{limit.what.format(limit.asked(job))}, where queue {queue.name!r} allows "
-            f"{limit.allows(queue)} ({limit.key} in {source_of(loaded, queue, limit.key)})"
+            f"{limit.allows(queue, job)} ({(key := limit.key_of(queue, job))} in "
+            f"{source_of(loaded, queue, key)})"
             for limit in passed
         )
         hint = _nearest(loaded.site.queues, job, passed, option)
         raise PlanError(f"{who} asks for {faults}", hint=hint)
     return None
+
+
+def choose_queue(loaded: LoadedSite, job: JobSpec, who: str) -> Queue | None:
+    """The first queue of the profile that takes the job, of those a plan may choose.
+
+    Returns
+    -------
+    Queue or None
+        None where the profile lets the scheduler choose, because it describes no such queue.
+
+    Raises
+    ------
+    PlanError
+        If all of them refuse it; names the nearest possibility.
+    """
+    queues = tuple(queue for queue in loaded.site.queues if queue.choose)
+    if not queues:
+        return None
+    for queue in queues:
+        if not any(limit.refuses(queue, job) for limit in _LIMITS):
+            return queue
+    refused = {limit: [limit.refuses(queue, job) for queue in queues] for limit in _LIMITS}
+    passed = [limit for limit, by in refused.items() if all(by)]
+    passed = passed or [limit for limit, by in refused.items() if any(by)]
+    asked = " and ".join(limit.what.format(limit.asked(job)) for limit in passed)
+    raise PlanError(
+        f"{who} asks for {asked}, and no queue of {loaded.path} allows that "
+        f"({', '.join(queue.name for queue in queues)})",
+        hint=_nearest(queues, job, passed, "--queue {}"),
+    )
 
 
 def most_jobs(loaded: LoadedSite, name: str | None, *, beside: JobSpec) -> int | None:
@@ -116,8 +170,8 @@ def _nearest(queues: tuple[Queue, ...], job: JobSpec, passed: list[_Limit], opti
     words = []
     for limit in passed:
         willing = [queue for queue in queues if not limit.refuses(queue, job)]
-        best = willing[0] if willing else limit.most_generous(queues)
-        value = limit.asked(job) if willing else getattr(best, limit.key)
+        best = willing[0] if willing else limit.most_generous(queues, job)
+        value = limit.asked(job) if willing else limit.bound(best, job)
         words.append(f"{limit.what.format(value)} (queue {best.name!r})")
     return f"no queue allows it all; the nearest: {', '.join(words)}"
 

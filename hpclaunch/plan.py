@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 from hpclaunch import paths
 from hpclaunch.block import block_job, has_block, plan_batch, plan_block
 from hpclaunch.errors import PlanError, UsageError
-from hpclaunch.limits import hold_against_limits, most_jobs, source_of
+from hpclaunch.limits import choose_queue, hold_against_limits, most_jobs, source_of
 from hpclaunch.node.spec import Batch, Block
 from hpclaunch.request import Program, Request
 from hpclaunch.schedulers.base import JobSpec
@@ -111,6 +111,8 @@ class Plan:
         The ranks of a batch job, or of a session whose workers are ranks.
     warnings : tuple of str
         What could not be held against the profile.
+    queue_chosen : bool
+        Whether nobody named the queue: it is the first of the profile that takes the job.
     """
 
     name: str
@@ -133,6 +135,7 @@ class Plan:
     batch: Batch | None = None
     block: Block | None = None
     warnings: tuple[str, ...] = ()
+    queue_chosen: bool = False
 
     @property
     def dask(self) -> Cluster | None:
@@ -180,11 +183,13 @@ def make_plan(loaded: LoadedSite, request: Request, *, name: str, nonce: str | N
     environment = _environment(loaded, request)
     account, warnings = _account(loaded, request)
     make_job = block_job if has_block(request) else _session_job
+    who = "the session" if request.program is None else "the batch job"
     job = make_job(loaded, request, f"hpclaunch-{name}-{nonce}", account)
+    chosen = choose_queue(loaded, job, who) if job.queue is None else None
+    job = job if chosen is None else replace(job, queue=chosen.name)
     batch, block = plan_batch(request), plan_block(loaded, request, job)
     workers = 0 if block else _workers(loaded, request)
     worker = _plan_worker(loaded, job, workers)
-    who = "the batch job" if batch else "the session"
     warnings += _warnings(loaded, job, worker if worker and worker.workers else None, who)
     if request.insecure_dask:
         warnings.append(INSECURE)
@@ -209,6 +214,7 @@ def make_plan(loaded: LoadedSite, request: Request, *, name: str, nonce: str | N
         batch=batch,
         block=block,
         warnings=tuple(warnings),
+        queue_chosen=chosen is not None,
     )
 
 

@@ -39,6 +39,7 @@ __all__ = [
     "SchedulerTable",
     "SessionDefaults",
     "Site",
+    "WalltimeBin",
 ]
 
 
@@ -106,14 +107,32 @@ class SchedulerTable(Table):
     """Further options of every job, one argument each, such as ``--constraint=cpu``."""
 
 
+class WalltimeBin(Table):
+    """How long jobs of a queue may run, by the number of their nodes."""
+
+    max_nodes: Count
+    """The bin is for jobs of so many nodes or fewer, down to the bin before."""
+
+    max_walltime: WalltimeValue
+    """Longest job in it."""
+
+
 class Queue(Table):
     """One queue (SLURM: partition), told by its limits so that a plan can be held against them."""
 
     name: Line
     """As the scheduler spells it."""
 
+    choose: Flag = True
+    """Whether a plan may take it by itself: where nobody names a queue, the first one whose limits
+    allow the job is taken. ``false`` for queues that are for some people only, or cost more."""
+
     max_walltime: WalltimeValue | None = None
     """Longest job."""
+
+    walltime_bins: tuple[WalltimeBin, ...] = ()
+    """Where the longest job depends on its number of nodes: bins, fewest nodes first. A job of more
+    nodes than the last bin has is held against ``max_walltime``."""
 
     min_nodes: Count = 1
     """Fewest nodes of a job."""
@@ -132,6 +151,10 @@ class Queue(Table):
 
     max_jobs: Count | None = None
     """Most jobs that one user may have in it, waiting ones included."""
+
+    def walltime_bin(self, nodes: int) -> WalltimeBin | None:
+        """The bin of a job of so many nodes, None where there is none for it."""
+        return next((one for one in self.walltime_bins if nodes <= one.max_nodes), None)
 
 
 class Environment(Table):
@@ -292,6 +315,13 @@ class Site(Table):
         for index, name in enumerate(names):
             if name in names[:index]:
                 raise Misfit(("queues", str(index), "name"), f"{name!r} is described twice")
+        for index, queue in enumerate(self.queues):
+            sizes = [one.max_nodes for one in queue.walltime_bins]
+            if sizes != sorted(set(sizes)):
+                raise Misfit(
+                    ("queues", str(index), "walltime_bins"),
+                    "must be in the order of max_nodes, fewest first and each once",
+                )
         return self
 
     def queue(self, name: str | None) -> Queue | None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpclaunch.errors import PlanError
+from hpclaunch.errors import PlanError, ProfileError
 from hpclaunch.limits import _LIMITS, hold_against_limits
 from hpclaunch.plan import make_plan
 from hpclaunch.request import Request
@@ -176,10 +176,76 @@ def test_the_limits_source_is_the_layer_that_says_it(tmp_path):
 def test_what_cannot_be_checked_is_a_warning(queue, words):
     scheduler = {"kind": "slurm", **({"default_queue": queue} if queue else {})}
     dask = {"workers": 1, "memory": "4 GB"}
-    site = loaded(queues=QUEUES, scheduler=scheduler, dask=dask)
+    queues = [{**one, "choose": False} for one in QUEUES]
+    site = loaded(queues=queues, scheduler=scheduler, dask=dask)
     (warning,) = make_plan(site, Request(walltime=Walltime(10**6)), name="x").warnings
     before, after = words.split(" .* ")
     assert warning.startswith(f"{before} {site.path} ") and after in warning
+
+
+@pytest.mark.parametrize(
+    ("wishes", "queue"),
+    [
+        ({}, "short"),
+        ({"walltime": Walltime(7200)}, "long"),
+        ({"gpus": 1}, "fat"),
+        ({"nodes": 100}, "huge"),
+    ],
+)
+def test_where_nobody_names_a_queue_the_first_that_takes_the_job_is_chosen(wishes, queue):
+    site = loaded(queues=QUEUES, session=SESSION, dask={"workers": 1, "memory": "4 GB"})
+    plan = make_plan(site, Request(**{"workers": 0, **wishes}), name="x")
+    assert (plan.job.queue, plan.queue_chosen, plan.warnings) == (queue, True, ())
+    named = make_plan(site, Request(queue="long"), name="x")
+    assert (named.job.queue, named.queue_chosen) == ("long", False)
+
+
+def test_a_queue_that_is_not_to_be_chosen_is_not_and_where_none_fits_the_nearest_is_told():
+    queues = [{**one, "choose": one["name"] != "fat"} for one in QUEUES]
+    site = loaded(queues=queues, session=SESSION)
+    with pytest.raises(PlanError, match="the session asks for 1 GPUs on a node, and no q") as no:
+        make_plan(site, Request(gpus=1), name="x")
+    assert "(short, long, huge)" in no.value.what
+    with pytest.raises(PlanError, match="asks for a walltime of 72:00:00, and no q") as longer:
+        make_plan(site, Request(walltime=Walltime(3 * 86400)), name="x")
+    assert "a walltime of 48:00:00 (queue 'long')" in str(longer.value.hint)
+    assert make_plan(site, Request(gpus=1, queue="fat"), name="x").job.queue == "fat"
+
+
+BINS = [
+    {"max_nodes": 91, "max_walltime": "2:00:00"},
+    {"max_nodes": 183, "max_walltime": "6:00:00"},
+]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "hours", "said"),
+    [
+        (91, 2, None),
+        (91, 3, "allows at most 02:00:00 to jobs of up to 91 nodes (walltime_bins in"),
+        (92, 6, None),
+        (183, 7, "allows at most 06:00:00 to jobs of up to 183 nodes (walltime_bins in"),
+        (184, 12, None),
+        (184, 13, "allows at most 12:00:00 (max_walltime in"),
+    ],
+)
+def test_the_longest_job_may_depend_on_its_nodes(nodes, hours, said):
+    queue = {"name": "batch", "max_walltime": "12:00:00", "walltime_bins": BINS}
+    site = loaded(queues=[queue], session=SESSION)
+    wishes = Request(nodes=nodes, walltime=Walltime(hours * 3600))
+    if said is None:
+        assert make_plan(site, wishes, name="x").job.queue == "batch"
+        return
+    with pytest.raises(PlanError) as refused:
+        make_plan(site, replace(wishes, queue="batch"), name="x")
+    assert said in refused.value.what
+
+
+def test_bins_are_in_order(tmp_path):
+    queue = {"name": "batch", "walltime_bins": BINS[::-1]}
+    with pytest.raises(ProfileError, match="walltime_bins") as wrong:
+        load_content(tmp_path, slurm_with(queues=[queue]))
+    assert "must be in the order of max_nodes, fewest first and each once" in str(wrong.value)
 
 
 def test_without_described_queues_there_is_nothing_to_warn_of():
@@ -234,6 +300,6 @@ def fits(queue: Queue, job: JobSpec) -> bool:
 
 
 def test_every_limit_of_the_model_is_checked():
-    described = set(Queue.model_fields) - {"name", "source", "checked_on"}
-    of_many_jobs = {"max_jobs"}
-    assert {limit.key for limit in _LIMITS} | of_many_jobs == described
+    described = set(Queue.model_fields) - {"name", "choose", "source", "checked_on"}
+    elsewhere = {"max_jobs", "walltime_bins"}  # of many jobs; part of max_walltime
+    assert {limit.key for limit in _LIMITS} | elsewhere == described
