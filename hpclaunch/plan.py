@@ -34,6 +34,7 @@ INSECURE = (
 
 _SESSION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,40}")
 _NONCE = re.compile(r"[0-9a-f]{8}")
+_PLACEHOLDER = re.compile(r"\{([A-Za-z][A-Za-z0-9_-]*)\}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,14 @@ class Plan:
         return f"{self.job.name}-w"
 
 
-def make_plan(loaded: LoadedSite, request: Request, *, name: str, nonce: str | None = None) -> Plan:
+def make_plan(
+    loaded: LoadedSite,
+    request: Request,
+    *,
+    name: str,
+    nonce: str | None = None,
+    draft: bool = False,
+) -> Plan:
     """Decide every number of a session, or of a batch job where the request names a program.
 
     Parameters
@@ -168,6 +176,9 @@ def make_plan(loaded: LoadedSite, request: Request, *, name: str, nonce: str | N
         The session's name, unique among the live ones.
     nonce : str, optional
         Eight hex digits; drawn when left out.
+    draft : bool
+        Whether it is only to be looked at: values that the directives need and nobody has given
+        stand there as ``<NAME>``, with a warning.
 
     Raises
     ------
@@ -185,6 +196,8 @@ def make_plan(loaded: LoadedSite, request: Request, *, name: str, nonce: str | N
     make_job = block_job if has_block(request) else _session_job
     who = "the session" if request.program is None else "the batch job"
     job = make_job(loaded, request, f"hpclaunch-{name}-{nonce}", account)
+    extra, lacking = _directives(loaded, account, draft=draft)
+    job, warnings = replace(job, extra=extra), warnings + lacking
     chosen = choose_queue(loaded, job, who) if job.queue is None else None
     job = job if chosen is None else replace(job, queue=chosen.name)
     batch, block = plan_batch(request), plan_block(loaded, request, job)
@@ -258,6 +271,36 @@ def _account(loaded: LoadedSite, request: Request) -> tuple[str | None, list[str
     if account is not None and site.scheduler.kind == "local":
         return None, [f"this machine charges nobody; account {account!r} is not used"]
     return account, []
+
+
+def _directives(
+    loaded: LoadedSite, account: str | None, *, draft: bool
+) -> tuple[tuple[str, ...], list[str]]:
+    """The site's directives with everybody's own values in them, and warnings of what lacks."""
+    site = loaded.site
+    known = dict(site.values) if account is None else {"account": account, **site.values}
+    lacking: list[str] = []
+
+    def fill(match: re.Match[str]) -> str:
+        if match[1] in known:
+            return known[match[1]]
+        lacking.append(match[1])
+        return f"<{match[1].upper()}>"
+
+    filled = tuple(_PLACEHOLDER.sub(fill, one) for one in site.scheduler.directives)
+    names = list(dict.fromkeys(lacking))
+    what = [
+        f"site {site.name} needs a value for {{{name}}} "
+        f"(directives in {loaded.origin('scheduler', 'directives')})"
+        for name in names
+    ]
+    if names and not draft:
+        key = "account" if names[0] == "account" else f"values.{names[0]}"
+        raise PlanError(
+            what[0],
+            hint=f'write it once: {key} = "…" in [{site.name}] of user.toml; or --set {key}=…',
+        )
+    return filled, what
 
 
 def _root_dir(loaded: LoadedSite, request: Request) -> str | None:

@@ -149,7 +149,7 @@ def dry_run(loaded: LoadedSite, request: Request, name: str, *, as_json: bool) -
     from hpclaunch.bundle import bundle
     from hpclaunch.script import render_session
 
-    plan = make_plan(loaded, request, name=name)
+    plan = make_plan(loaded, request, name=name, draft=True)
     for warning in plan.warnings:
         tell(f"warning: {warning}")
     if plan.queue_chosen:

@@ -299,6 +299,12 @@ class Site(Table):
     network: Network = Network()
     """The network between the nodes."""
 
+    values: dict[Name, Line] = Field(
+        default_factory=dict, json_schema_extra={"additionalProperties": False}
+    )
+    """What stands in the directives as ``{name}``, by name: the profile has what suits most people
+    or nothing, everybody's own stands in ``user.toml``. ``{account}`` needs no entry."""
+
     account: Line | None = None
     """Account (project, budget) to charge; stands in ``user.toml``, not in a shared profile."""
 
