@@ -87,6 +87,8 @@ class Plan:
     job : JobSpec
         The job that runs JupyterLab, or all ranks of a batch; its ``log`` is a name in the session
         directory.
+    queue : str or None
+        The job's queue as the profile calls it.
     python : str
     modules, setup : tuple of str
         The environment, as the job makes it.
@@ -121,6 +123,7 @@ class Plan:
     site: str
     scheduler: str
     job: JobSpec
+    queue: str | None
     python: str
     modules: tuple[str, ...]
     setup: tuple[str, ...]
@@ -200,6 +203,7 @@ def make_plan(
     job, warnings = replace(job, extra=extra), warnings + lacking
     chosen = choose_queue(loaded, job, who) if job.queue is None else None
     job = job if chosen is None else replace(job, queue=chosen.name)
+    queue = job.queue
     batch, block = plan_batch(request), plan_block(loaded, request, job)
     workers = 0 if block else _workers(loaded, request)
     worker = _plan_worker(loaded, job, workers)
@@ -211,7 +215,8 @@ def make_plan(
         nonce=nonce,
         site=site.name,
         scheduler=site.scheduler.kind,
-        job=job,
+        job=_in_queue(loaded, job),
+        queue=queue,
         python=environment.python or (sys.executable if local else "python3"),
         modules=environment.modules,
         setup=environment.setup,
@@ -222,7 +227,7 @@ def make_plan(
         interface=site.network.interface,
         scheduler_options=site.scheduler.options,
         insecure=request.insecure_dask,
-        worker=worker,
+        worker=worker and replace(worker, job=_in_queue(loaded, worker.job)),
         program=request.program,
         batch=batch,
         block=block,
@@ -338,6 +343,15 @@ def _session_job(loaded: LoadedSite, request: Request, name: str, account: str |
         account=account,
         extra=scheduler.directives,
     )
+
+
+def _in_queue(loaded: LoadedSite, job: JobSpec) -> JobSpec:
+    """The job as its queue wants to be asked."""
+    queue = loaded.site.queue(job.queue)
+    if queue is None:
+        return job
+    partition = queue.name if queue.partition is None else queue.partition or None
+    return replace(job, queue=partition, qos=queue.qos, memory_as=queue.memory_as)
 
 
 def _workers(loaded: LoadedSite, request: Request) -> int:

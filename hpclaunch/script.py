@@ -96,6 +96,7 @@ def _worker_spec(plan: Plan) -> dict[str, object]:
         "queue": job.queue,
         "account": job.account,
         "qos": job.qos,
+        "memory_as": job.memory_as,
         "job_name": job.name,
         "extra_directives": list(job.extra),
         "setup": [f"module load {quote(module)}" for module in plan.modules] + list(plan.setup),

@@ -10,8 +10,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Literal, cast, get_args
 
-__all__ = ["Memory", "Walltime"]
+__all__ = ["Memory", "MemoryAs", "Walltime", "memory_as"]
+
+MemoryAs = Literal["node", "core", "whole", "none"]
+"""How memory is asked for: of each node, of each core (rounded up), as all memory of each node, or
+not at all, where a site refuses to be asked."""
 
 _WRITTEN = {
     "TiB": 2**40,
@@ -136,3 +141,16 @@ class Walltime:
 
     def __str__(self) -> str:
         return self.clock()
+
+
+def memory_as(text: str) -> MemoryAs:
+    """Read one of the words of `MemoryAs`.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    if text not in get_args(MemoryAs):
+        raise ValueError(f"memory is asked for as {', '.join(get_args(MemoryAs))}, not {text!r}")
+    return cast(MemoryAs, text)

@@ -18,6 +18,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 TIERS = ("pure", "local", "cluster", "browser")
+SIDE_BY_SIDE = ("pure", "local")
+"""Tiers in which two modules run at a time; all tests of the cluster share the one."""
 NO_TESTS = 5
 """pytest's exit code where no test was selected."""
 
@@ -45,9 +47,10 @@ def run_tier(tier: str, *, long: bool, extra: list[str]) -> Result:
     """Run one tier with its output shown as it comes."""
     print(f"\n=== tier {tier} ===", flush=True)
     marks = tier if long else f"{tier} and not long"
+    how = ["-n2", "--dist=loadscope"] if tier in SIDE_BY_SIDE else []
     began = time.monotonic()
     process = subprocess.Popen(
-        [sys.executable, "-m", "pytest", "-m", marks, "-q", "--durations=15", *extra],
+        [sys.executable, "-m", "pytest", "-m", marks, "-q", "--durations=15", *how, *extra],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -153,7 +153,7 @@ def dry_run(loaded: LoadedSite, request: Request, name: str, *, as_json: bool) -
     for warning in plan.warnings:
         tell(f"warning: {warning}")
     if plan.queue_chosen:
-        tell(f"note: no queue is named; {plan.job.queue} is the first that takes the job")
+        tell(f"note: no queue is named; {plan.queue} is the first that takes the job")
     base = plan.base.replace("~", "/home/USER", 1) if plan.base.startswith("~") else plan.base
     if base != plan.base:
         tell("note: /home/USER stands for your home directory on the site")
@@ -215,7 +215,7 @@ def _summary(plan: Plan) -> str:
     words += [str(job.memory)] if job.memory else []
     words += [f"walltime {job.walltime}"]
     why = ", the first that takes it" if plan.queue_chosen else ""
-    words += [f"queue {job.queue}{why}"] if job.queue else []
+    words += [f"queue {plan.queue}{why}"] if plan.queue else []
     workers = plan.block.workers if plan.block else plan.dask.workers if plan.dask else 0
     words += [f"{workers} Dask workers"] if workers else []
     return ", ".join(words)

@@ -63,6 +63,7 @@ def job_spec(session: Session, walltime: Walltime) -> JobSpec:
         queue=jobs.queue,
         account=jobs.account,
         qos=jobs.qos,
+        memory_as=jobs.memory_as,
         extra=jobs.extra_directives,
     )
 

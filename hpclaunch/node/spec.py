@@ -13,6 +13,7 @@ from typing import Any, Optional
 
 from hpclaunch.node.files import read_json
 from hpclaunch.node.layout import Layout
+from hpclaunch.units import MemoryAs, memory_as
 
 __all__ = [
     "NOTEBOOK",
@@ -55,6 +56,8 @@ class WorkerJobs:
     walltime : int or None
         Seconds that a worker job may run.
     queue, account, qos : str or None
+    memory_as : MemoryAs
+        How memory is asked for.
     job_name : str or None
         Name of the worker jobs, by which they can be found and cancelled.
     extra_directives : tuple of str
@@ -71,6 +74,7 @@ class WorkerJobs:
     queue: Optional[str] = None
     account: Optional[str] = None
     qos: Optional[str] = None
+    memory_as: MemoryAs = "node"
     job_name: Optional[str] = None
     extra_directives: tuple[str, ...] = ()
     setup: tuple[str, ...] = ()
@@ -310,6 +314,7 @@ def _worker_jobs(fields: dict[str, Any]) -> WorkerJobs:
         queue=fields.get("queue"),
         account=fields.get("account"),
         qos=fields.get("qos"),
+        memory_as=memory_as(str(fields.get("memory_as") or "node")),
         job_name=fields.get("job_name"),
         extra_directives=tuple(fields.get("extra_directives") or ()),
         setup=tuple(fields.get("setup") or ()),

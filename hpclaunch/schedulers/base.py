@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Protocol
 
 from hpclaunch.shell import Completed
-from hpclaunch.units import Memory, Walltime
+from hpclaunch.units import Memory, MemoryAs, Walltime
 
 __all__ = ["JobSpec", "JobState", "JobStatus", "Scheduler"]
 
@@ -75,6 +75,8 @@ class JobSpec:
         Nodes, tasks on each node, cores (CPUs as the scheduler counts them) for each task.
     memory : Memory or None
         For each node; None lets the scheduler decide.
+    memory_as : MemoryAs
+        How it is asked for.
     gpus : int
         For each node.
     queue, account, qos : str or None
@@ -98,6 +100,7 @@ class JobSpec:
     qos: str | None = None
     extra: tuple[str, ...] = ()
     copies: int = 1
+    memory_as: MemoryAs = "node"
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ def options(spec: JobSpec) -> list[str]:
         ("nodes", spec.nodes),
         ("ntasks-per-node", spec.tasks_per_node),
         ("cpus-per-task", spec.cores),
-        ("mem", f"{spec.memory.in_mib()}M" if spec.memory else None),
+        *_memory(spec),
         ("gpus-per-node", spec.gpus or None),
         ("partition", spec.queue),
         ("account", spec.account),
@@ -52,6 +52,17 @@ def options(spec: JobSpec) -> list[str]:
         if "\n" in word or "\0" in word:
             raise ValueError(f"a newline or NUL character cannot stand in a directive: {word!r}")
     return words
+
+
+def _memory(spec: JobSpec) -> list[tuple[str, object]]:
+    if spec.memory_as == "whole":
+        return [("mem", 0)]
+    if spec.memory is None or spec.memory_as == "none":
+        return []
+    if spec.memory_as == "core":
+        cores = spec.tasks_per_node * spec.cores
+        return [("mem-per-cpu", f"{-(-spec.memory.in_mib() // cores)}M")]
+    return [("mem", f"{spec.memory.in_mib()}M")]
 
 
 def directive(option: str) -> str:

@@ -26,7 +26,7 @@ from hpclaunch.sites.values import (
     WalltimeValue,
     one_line,
 )
-from hpclaunch.units import Walltime
+from hpclaunch.units import MemoryAs, Walltime
 
 __all__ = [
     "Dask",
@@ -121,7 +121,18 @@ class Queue(Table):
     """One queue (SLURM: partition), told by its limits so that a plan can be held against them."""
 
     name: Line
-    """As the scheduler spells it."""
+    """What people call it; as the scheduler spells it, where `partition` says nothing else."""
+
+    partition: Annotated[str, AfterValidator(one_line)] | None = None
+    """SLURM's partition, where that is not the name; ``""`` where jobs name a QOS alone."""
+
+    qos: Line | None = None
+    """SLURM's QOS of its jobs."""
+
+    memory_as: MemoryAs = "node"
+    """How memory is asked for: of each ``node``, of each ``core``, as the ``whole`` memory of each
+    node (SLURM: ``--mem=0``), or ``none`` where the site refuses to be asked. What a session or a
+    worker may use is the same in every case."""
 
     choose: Flag = True
     """Whether a plan may take it by itself: where nobody names a queue, the first one whose limits

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import iris_sample_data
 import pytest
+from filelock import FileLock
 
 from tests.support.climate_data import generate
 from tests.support.cluster import PROFILE, Cluster, NoEngine, bring_up
@@ -83,11 +84,13 @@ def place(request: pytest.FixtureRequest) -> Place:
 def climate() -> Path:
     """A directory with the real NetCDF files and the generated days, kept between runs."""
     folder = CACHE / "climate"
-    generate(folder)
-    for pattern in ("nemo_1m_*_grid-T.nc", "A1B_north_america.nc", "E1_north_america.nc"):
-        for path in IRIS.rglob(pattern):
-            if not (folder / path.name).exists():
-                shutil.copy(path, folder / path.name)
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"):  # tests may run beside one another
+        generate(folder)
+        for pattern in ("nemo_1m_*_grid-T.nc", "A1B_north_america.nc", "E1_north_america.nc"):
+            for path in IRIS.rglob(pattern):
+                if not (folder / path.name).exists():
+                    shutil.copy(path, folder / path.name)
     return folder
 
 
