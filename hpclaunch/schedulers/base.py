@@ -146,6 +146,17 @@ class Scheduler(Protocol):
     def copy_variable(self) -> str | None:
         """The environment variable that numbers the copies of a job; None without arrays."""
 
+    @property
+    def end_variable(self) -> str | None:
+        """The environment variable that tells a job its end, in seconds since 1970, or None."""
+
+    @property
+    def exit_tells(self) -> tuple[str, ...]:
+        """Signals (``USR2``) that this scheduler ends jobs by, and knows by their exit status only.
+
+        Where it is empty the scheduler remembers by itself what it ended a job for.
+        """
+
     def copies_command(self) -> list[str] | None:
         """Argv that asks how many copies one submission may have; None without arrays."""
 
@@ -162,6 +173,12 @@ class Scheduler(Protocol):
         ------
         ValueError
             If a value cannot be said in a directive (a newline, a NUL character).
+        """
+
+    def prologue(self, spec: JobSpec) -> list[str]:
+        """The first lines of bash in the script: what this scheduler does not do by itself.
+
+        From here on output goes to ``spec.log``, and the job is in the directory of its submit.
         """
 
     def submit_command(self, spec: JobSpec | None = None) -> list[str]:

@@ -43,6 +43,8 @@ class Local:
 
     kind: ClassVar[str] = "local"
     copy_variable: ClassVar[str | None] = None
+    end_variable: ClassVar[str | None] = None
+    exit_tells: ClassVar[tuple[str, ...]] = ()
     python: str
     spool: str
 
@@ -81,6 +83,10 @@ class Local:
             raise ValueError(f"the log of a job must be an absolute path, not {spec.log!r}")
         named = (("job-name", spec.name), ("output", spec.log), ("time", spec.walltime.clock()))
         return [_directive(name, value) for name, value in named]
+
+    def prologue(self, spec: JobSpec) -> list[str]:
+        """Nothing: the log is written while the job runs, and the directory kept."""
+        return []
 
     def submit_command(self, spec: JobSpec | None = None) -> list[str]:
         """Argv that submits the script given on stdin; all is in its directives."""

@@ -77,6 +77,8 @@ class Slurm:
 
     kind: ClassVar[str] = "slurm"
     copy_variable: ClassVar[str | None] = "SLURM_ARRAY_TASK_ID"
+    end_variable: ClassVar[str | None] = "SLURM_JOB_END_TIME"
+    exit_tells: ClassVar[tuple[str, ...]] = ()
     cluster_options: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -104,6 +106,10 @@ class Slurm:
     def directives(self, spec: JobSpec) -> list[str]:
         """The ``#SBATCH`` lines of a batch script, one option each."""
         return [directive(option) for option in options(spec)]
+
+    def prologue(self, spec: JobSpec) -> list[str]:
+        """Nothing: Slurm writes the log while the job runs, and keeps the directory."""
+        return []
 
     def submit_command(self, spec: JobSpec | None = None) -> list[str]:
         """Argv that submits the script given on stdin.
