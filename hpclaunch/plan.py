@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 import secrets
 import sys
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from hpclaunch import paths
 from hpclaunch.block import block_job, has_block, plan_batch, plan_block
@@ -105,6 +106,8 @@ class Plan:
         What every command of the scheduler needs.
     insecure : bool
         Whether Dask's processes speak plain tcp to one another.
+    scheduler_quirks : mapping
+        What is special about the scheduler of this site; see `batch_scheduler`.
     worker : DaskPlan or None
         None where the profile says nothing about workers.
     program : Program or None
@@ -138,6 +141,7 @@ class Plan:
     program: Program | None = None
     batch: Batch | None = None
     block: Block | None = None
+    scheduler_quirks: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     queue_chosen: bool = False
 
@@ -231,6 +235,7 @@ def make_plan(
         program=request.program,
         batch=batch,
         block=block,
+        scheduler_quirks=site.scheduler.quirks,
         warnings=tuple(warnings),
         queue_chosen=chosen is not None,
     )

@@ -50,12 +50,17 @@ def render_session(plan: Plan, scheduler: Scheduler, *, session_dir: str, lib_di
     """
     job = replace(plan.job, log=f"{session_dir}/{Layout.LOG}")
     try:
-        directives = scheduler.directives(job)
+        directives, prologue = scheduler.directives(job), scheduler.prologue(job)
     except ValueError as error:
         raise PlanError(f"the job cannot be described to {plan.scheduler}: {error}") from None
     name = "session.sh.j2" if plan.batch is None else "batch.sh.j2"
     return _template(name).render(
-        plan=plan, directives=directives, session_dir=session_dir, lib_dir=lib_dir
+        plan=plan,
+        directives=directives,
+        prologue=prologue,
+        exit_tells=scheduler.exit_tells,
+        session_dir=session_dir,
+        lib_dir=lib_dir,
     )
 
 
@@ -69,6 +74,7 @@ def agent_spec(plan: Plan) -> dict[str, object]:
         "site": plan.site,
         "scheduler": plan.scheduler,
         "scheduler_options": list(plan.scheduler_options),
+        "scheduler_quirks": dict(plan.scheduler_quirks),
         "root_dir": plan.root_dir,
         "ends_in": plan.job.walltime.seconds,
         "start_timeout": plan.start_timeout,

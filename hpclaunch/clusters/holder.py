@@ -116,7 +116,7 @@ class Holder:
 
         session = self._session
         self._submitter = Submitter(
-            batch_scheduler(session.scheduler, session.scheduler_options),
+            batch_scheduler(session.scheduler, session.scheduler_options, session.scheduler_quirks),
             session.worker_job_name,
             outside_of_job(self._surroundings),
         )

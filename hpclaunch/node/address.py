@@ -79,8 +79,9 @@ def _of_name() -> list[str]:
 
 def _toward_submit_host() -> Optional[str]:
     """The address this node uses to talk to the host that submitted the job."""
-    host = os.environ.get("SLURM_SUBMIT_HOST")
-    if not host:
+    told = (os.environ.get(name) for name in _SUBMIT_HOST)
+    host = next((one for one in told if one), None)
+    if host is None:
         return None
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:

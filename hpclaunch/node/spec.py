@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Optional
 
 from hpclaunch.node.files import read_json
@@ -152,9 +152,11 @@ class Session:
         Absolute path of the session directory.
     name, nonce : str
     scheduler : str
-        ``"slurm"`` or ``"local"``.
+        ``"slurm"``, ``"pbs"``, ``"lsf"`` or ``"local"``.
     scheduler_options : tuple of str
         What every command of the scheduler needs, such as ``--clusters=c5``.
+    scheduler_quirks : mapping
+        What is special about the scheduler of this site, such as its unit of memory.
     root_dir : str or None
         Where notebooks live or a batch runs, a leading ``~/`` expanded; None is the home directory.
     ends_in : float or None
@@ -195,6 +197,7 @@ class Session:
     jobs: Optional[WorkerJobs] = None
     block: Optional[Block] = None
     batch: Optional[Batch] = None
+    scheduler_quirks: Mapping[str, Any] = field(default_factory=dict)
 
     def path(self, name: str) -> str:
         """Absolute path of a file of the session, by its name in `Layout`."""
@@ -285,6 +288,7 @@ def session_from(directory: str, fields: Mapping[str, Any]) -> Session:
         jobs=_worker_jobs(jobs) if jobs else None,
         block=_block(block) if block else None,
         batch=_batch(directory, fields["batch"]) if fields.get("batch") else None,
+        scheduler_quirks=dict(fields.get("scheduler_quirks") or {}),
     )
 
 

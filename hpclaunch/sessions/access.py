@@ -66,7 +66,8 @@ def scheduler_for(site: Site, base: str) -> Scheduler:
         return Local(python=sys.executable, spool=f"{base}/jobs")
     from hpclaunch.schedulers.kinds import batch_scheduler
 
-    return batch_scheduler(site.scheduler.kind, site.scheduler.options)
+    table = site.scheduler
+    return batch_scheduler(table.kind, table.options, table.quirks)
 
 
 def scheduler_of(record: Record) -> Scheduler:

@@ -6,16 +6,15 @@ the reference are generated from here. Unknown keys are errors everywhere.
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, model_validator
+from pydantic import AfterValidator, Field, Strict, model_validator
 
+from hpclaunch.sites.scheduler_table import LsfTable, PbsTable, SchedulerTable, Table
 from hpclaunch.sites.values import (
     BasePath,
     Count,
     CountOrNone,
-    Flag,
     IdleLimit,
     Interpreter,
     Line,
@@ -32,31 +31,18 @@ __all__ = [
     "Dask",
     "Environment",
     "Login",
+    "LsfTable",
     "Mpi",
     "Network",
     "Paths",
+    "PbsTable",
     "Queue",
     "SchedulerTable",
     "SessionDefaults",
     "Site",
+    "Table",
     "WalltimeBin",
 ]
-
-
-class Table(BaseModel):
-    """A table of a profile. Each may say where its values come from and when that was checked."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        arbitrary_types_allowed=True,
-    )
-
-    source: Line | None = None
-    """Where the values of this table come from (a document, a repository and its revision)."""
-
-    checked_on: date | None = None
-    """The day the values were last held against their source or the machine."""
 
 
 class Login(Table):
@@ -86,25 +72,6 @@ class Login(Table):
 
     connect_timeout: Annotated[int, Strict(), Field(gt=0, le=600)] = 20
     """Seconds to wait for the host to answer."""
-
-
-class SchedulerTable(Table):
-    """The batch scheduler."""
-
-    kind: Literal["slurm", "local"]
-    """Which scheduler; ``local`` runs the job on this machine without one."""
-
-    default_queue: Line | None = None
-    """Queue (partition) of jobs that name none; without it the scheduler's own default."""
-
-    account_required: Flag = False
-    """Whether a job without an account is refused."""
-
-    options: tuple[Line, ...] = ()
-    """Options that every command of the scheduler needs, such as ``--clusters=c5``."""
-
-    directives: tuple[Line, ...] = ()
-    """Further options of every job, one argument each, such as ``--constraint=cpu``."""
 
 
 class WalltimeBin(Table):
@@ -261,7 +228,7 @@ class Mpi(Table):
     launcher: Annotated[tuple[Line, ...], Field(min_length=1)] | None = None
     """The program and its first options, one word each, such as ``["srun", "--mpi=pmix"]`` or
     ``["mpirun"]``; how many ranks go where is added. By default SLURM's ``srun`` with the ``--mpi``
-    that suits the MPI library of the environment, and without a scheduler the environment's
+    that suits the MPI library of the environment, and without SLURM the environment's
     ``mpiexec``."""
 
 
@@ -328,6 +295,7 @@ class Site(Table):
                 )
         elif self.login.host is None and self.login.transport != "local":
             raise Misfit(("login", "host"), "missing: the login node to reach")
+        self.scheduler.check()
         names = [queue.name for queue in self.queues]
         for index, name in enumerate(names):
             if name in names[:index]:

@@ -10,7 +10,7 @@ import ast
 import inspect
 from typing import Any
 
-from hpclaunch.sites import model
+from hpclaunch.sites import model, scheduler_table
 
 __all__ = ["profile_schema"]
 
@@ -31,7 +31,8 @@ def profile_schema() -> dict[str, Any]:
 def _docstrings() -> dict[tuple[str, str], str]:
     """The text below each field of the model, by class and field."""
     found = {}
-    for table in ast.parse(inspect.getsource(model)).body:
+    trees = [ast.parse(inspect.getsource(module)) for module in (scheduler_table, model)]
+    for table in (one for tree in trees for one in tree.body):
         if not isinstance(table, ast.ClassDef):
             continue
         for field, text in zip(table.body, table.body[1:], strict=False):
