@@ -23,7 +23,7 @@ from hpclaunch.tls import make_dask_credentials
 
 __all__ = ["DaskExport", "as_yaml", "place_on_site"]
 
-_CLASSES = {"slurm": "SLURMCluster"}
+_CLASSES = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "lsf": "LSFCluster"}
 
 
 def place_on_site(text: str) -> str:

@@ -424,7 +424,7 @@ class BatchCluster(JobQueueCluster):  # type: ignore[misc]
             if self.workers.get(name) is not job:
                 continue  # gone while we asked
             told = said[str(job.job_id)]
-            if told.state is JobState.UNKNOWN:
+            if told.state is JobState.UNKNOWN and not told.word:
                 self._silence = f"the scheduler does not answer: {told.reason}"
                 continue
             job.missing = job.missing + 1 if told.state is JobState.LOST else 0
@@ -582,8 +582,7 @@ class BatchCluster(JobQueueCluster):  # type: ignore[misc]
             self._session,
             self._place,
             scheduler.address if scheduler is not None else f"{self._session.protocol}scheduler",
-            self._submitter.directives(spec),
+            self._submitter.scheduler,
             spec,
             names,
-            self._submitter.copy_variable,
         )

@@ -1,12 +1,14 @@
 """Submits worker jobs from inside a job, many in one submission, and cancels every one of them."""
-# ruff: noqa: UP041  (runs on the environment's Python, which may be 3.9 or 3.10)
+# ruff: noqa: UP017, UP041  (runs on the environment's Python, which may be 3.9 or 3.10)
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 from typing import Any
 
 from hpclaunch.errors import SchedulerError, SubmitError
@@ -24,19 +26,32 @@ Script = Callable[[JobSpec, Sequence[str]], str]
 """The text of a batch script for a job and the names of its copies."""
 
 
+# What a scheduler puts into a job describes this job, and acts as options of the commands that
+# submit from it. What says where the scheduler is, is kept.
+_OF_THE_JOB = ("SLURM_", "SBATCH_", "SLURMD_", "PBS_", "LSB_", "LS_", "BSUB_")
+_OF_THE_SITE = frozenset(
+    {
+        *("SLURM_CONF", "PBS_CONF_FILE", "PBS_EXEC", "PBS_HOME", "PBS_SERVER", "PBS_DEFAULT"),
+        *("LSB_SHAREDIR", "LSB_CONFDIR"),
+    }
+)
+_ID_OF_THE_JOB = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID")
+
+
 def outside_of_job(surroundings: Mapping[str, str]) -> dict[str, str]:
     """Return the environment without what the job we run in has put there.
 
     ``SLURM_*`` of a job act as options of sbatch and srun, and describe this job's nodes to a
-    worker that runs on others. A TMPDIR named after this job does not exist elsewhere.
+    worker that runs on others; so do ``PBS_*`` and ``LSB_*``. A TMPDIR named after this job does
+    not exist elsewhere.
     """
-    job = surroundings.get("SLURM_JOB_ID")
     kept = {
         name: value
         for name, value in surroundings.items()
-        if name == "SLURM_CONF" or not name.startswith(("SLURM_", "SBATCH_", "SLURMD_"))
+        if name in _OF_THE_SITE or not name.startswith(_OF_THE_JOB)
     }
-    if job and job in kept.get("TMPDIR", ""):
+    jobs = [surroundings[name] for name in _ID_OF_THE_JOB if surroundings.get(name)]
+    if any(job in kept.get("TMPDIR", "") for job in jobs):
         del kept["TMPDIR"]
     return kept
 
@@ -76,6 +91,7 @@ class Submitter:
         self._cancels: list[tuple[Sequence[str], asyncio.Future[None]]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._most_copies: int | None = None
+        self._since = datetime.now(timezone.utc)
         self._submissions: set[str] = set()
         self._alive: dict[str, None] = {}
         self.may_have_strays = False
@@ -87,13 +103,9 @@ class Submitter:
         return list(self._alive)
 
     @property
-    def copy_variable(self) -> str | None:
-        """As the scheduler's."""
-        return self._scheduler.copy_variable
-
-    def directives(self, spec: JobSpec) -> list[str]:
-        """The lines of a batch script that describe `spec`."""
-        return self._scheduler.directives(spec)
+    def scheduler(self) -> Scheduler:
+        """Whose jobs they are."""
+        return self._scheduler
 
     async def submit(self, spec: JobSpec, name: str, script: Script) -> str:
         """Submit one job; returns its id.
@@ -135,12 +147,22 @@ class Submitter:
         await done
 
     async def status(self, jobs: Sequence[str]) -> Mapping[str, JobStatus]:
-        """What the scheduler says of `jobs`, in one query; UNKNOWN where it does not answer."""
+        """What the scheduler says of `jobs`, in one query; UNKNOWN where it does not answer.
+
+        Of those that have left its queue the accounting is asked, where there is one.
+        """
         try:
             said = await self._run(self._scheduler.status_command(jobs))
         except SchedulerError as error:
             return {one: JobStatus(one, JobState.UNKNOWN, reason=error.what) for one in jobs}
-        return self._scheduler.parse_status(said, jobs)
+        told = dict(self._scheduler.parse_status(said, jobs))
+        lost = [one for one in jobs if told[one].state is JobState.LOST]
+        command = self._scheduler.history_command(lost, self._since) if lost else None
+        if command is not None:
+            with contextlib.suppress(SchedulerError):  # then they stay lost
+                past = self._scheduler.parse_history(await self._run(command), lost)
+                told.update({one: past[one] for one in lost if past[one].state.is_final})
+        return told
 
     def never_starts(self, status: JobStatus) -> str | None:
         """Why a waiting job can never start, in words."""

@@ -9,7 +9,7 @@ from hpclaunch.node import daskconfig
 from hpclaunch.node.daskconfig import Place
 from hpclaunch.node.layout import Layout
 from hpclaunch.node.spec import Session, WorkerJobs
-from hpclaunch.schedulers.base import JobSpec
+from hpclaunch.schedulers.base import JobSpec, Scheduler
 from hpclaunch.shell import quote
 from hpclaunch.units import Memory, Walltime
 
@@ -101,11 +101,10 @@ def retreat(walltime: Walltime) -> int | None:
 def script(
     session: Session,
     place: Place,
-    scheduler: str,
-    directives: Sequence[str],
+    address: str,
+    scheduler: Scheduler,
     spec: JobSpec,
     names: Sequence[str],
-    copy_variable: str | None,
 ) -> str:
     """The batch script of a submission: each copy starts the workers of its name.
 
@@ -116,20 +115,19 @@ def script(
     ----------
     session : Session
     place : Place
-    scheduler : str
-        Address of the Dask scheduler.
-    directives : sequence of str
-        The lines that describe `spec`.
+    address : str
+        Of the Dask scheduler.
+    scheduler : Scheduler
+        The batch scheduler that reads the script.
     spec : JobSpec
     names : sequence of str
         One for each copy; a job with several workers adds ``-0``, ``-1`` and so on.
-    copy_variable : str or None
-        The variable that numbers the copies.
     """
     jobs = jobs_of(session)
-    number = f"${{{copy_variable}:-0}}" if copy_variable and len(names) > 1 else "0"
+    copy, end = scheduler.copy_variable, scheduler.end_variable
+    number = f"${{{copy}:-0}}" if copy and len(names) > 1 else "0"
     words = [
-        *(quote(place.python), "-m", "distributed.cli.dask_worker", quote(scheduler)),
+        *(quote(place.python), "-m", "distributed.cli.dask_worker", quote(address)),
         *("--name", f'"${{names[{number}]}}"', "--nthreads", str(jobs.cores)),
         *("--memory-limit", f"{memory_limit(jobs)}B", "--nworkers", str(jobs.processes)),
         *("--nanny", "--death-timeout", str(_DEATH_TIMEOUT), "--protocol", session.protocol),
@@ -137,16 +135,18 @@ def script(
     ]
     lines = [
         "#!/bin/bash",
-        *directives,
+        *scheduler.directives(spec),
+        *scheduler.prologue(spec),
         *daskconfig.prologue(session, place.pythonpath),
         "names=(" + " ".join(map(quote, names)) + ")",
     ]
     margin = retreat(spec.walltime)
     if margin is not None:
         words += ["--lifetime", '"$lifetime s"']
+        planned = f"$((now + {spec.walltime.seconds}))"
         lines += [
             "now=$(date +%s)",
-            f"ends=${{SLURM_JOB_END_TIME:-$((now + {spec.walltime.seconds}))}}",
+            f"ends=${{{end}:-{planned}}}" if end else f"ends={planned}",
             f"lifetime=$((ends - now - {margin} - RANDOM % {margin // 2 + 1}))",
             "((lifetime > 0)) || lifetime=1",
         ]

@@ -18,6 +18,7 @@ from typing import Optional
 __all__ = ["LOOPBACK", "for_login", "for_nodes", "interface_of"]
 
 LOOPBACK = "127.0.0.1"
+_SUBMIT_HOST = ("SLURM_SUBMIT_HOST", "PBS_O_HOST", "LSB_SUB_HOST")
 _SIOCGIFADDR = 0x8915  # linux/sockios.h: the IPv4 address of an interface
 
 

@@ -14,10 +14,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Optional
 
+from hpclaunch.node import jobqueue
 from hpclaunch.node.layout import Layout
 from hpclaunch.node.spec import Session
 from hpclaunch.shell import quote
-from hpclaunch.units import Walltime
 
 __all__ = [
     "Place",
@@ -99,7 +99,9 @@ def settings(session: Session, place: Place, scheduler: Optional[str] = None) ->
     if not session.is_local:
         found["jobqueue"] = {
             session.scheduler: {
-                **_jobqueue(session, quote(place.python), prologue(session, place.pythonpath)),
+                **jobqueue.defaults(
+                    session, quote(place.python), prologue(session, place.pythonpath)
+                ),
                 "name": quote(session.worker_job_name),
                 "scheduler-options": {"host": place.address, "dashboard_address": _LOOPBACK_ANY},
             }
@@ -123,19 +125,19 @@ def own_clusters(
     scheduler_interface : str, optional
         Where schedulers listen, if not on the interface of `session`.
     """
-    jobqueue = _jobqueue(session, python, prologue(session, None))
+    jobs = jobqueue.defaults(session, python, prologue(session, None))
     scheduler = {"dashboard_address": _LOOPBACK_ANY}
     if scheduler_interface is not None:
         scheduler["interface"] = scheduler_interface
     if session.interface is not None:
-        jobqueue["interface"] = session.interface
+        jobs["interface"] = session.interface
     return {
         "distributed": {
             "comm": _encryption(session),
             "worker": {"http": {"routes": []}},  # the pages of a worker have no login
         },
         "jobqueue": {
-            session.scheduler: {**jobqueue, "scheduler-options": scheduler},
+            session.scheduler: {**jobs, "scheduler-options": scheduler},
         },
         # Never Dask's own name below /tmp, which others could have made before.
         "temporary-directory": session.path("scratch"),
@@ -234,48 +236,6 @@ def _encryption(session: Session) -> dict[str, Any]:
             "client": pair,
         },
     }
-
-
-def _jobqueue(session: Session, python: str, before: list[str]) -> dict[str, Any]:
-    """Defaults of a cluster that the user makes in a notebook.
-
-    dask-jobqueue pastes these values into a script as they are: each is a word of sh already.
-    """
-    found: dict[str, Any] = {
-        "python": python,
-        "job-script-prologue": before,
-        "worker-extra-args": ["--no-dashboard", "--dashboard-address", _LOOPBACK_ANY],
-    }
-    logs = session.path(Layout.WORKERS)
-    if quote(logs) == logs:  # dask-jobqueue also makes the directory, under this very name
-        found["log-directory"] = logs
-    jobs = session.jobs
-    if jobs is None:
-        return found
-    found.update(
-        {
-            "cores": jobs.cores * jobs.processes,
-            "memory": "{} B".format(jobs.memory * jobs.processes),
-            "processes": jobs.processes,
-            "queue": _word(jobs.queue),
-            "account": _word(jobs.account),
-            "job-extra-directives": _extra(
-                jobs.qos, (*session.scheduler_options, *jobs.extra_directives)
-            ),
-        }
-    )
-    if jobs.walltime is not None:
-        found["walltime"] = Walltime(jobs.walltime).clock()
-    return found
-
-
-def _word(text: Optional[str]) -> Optional[str]:
-    return None if text is None else quote(text)
-
-
-def _extra(qos: Optional[str], extra: tuple[str, ...]) -> list[str]:
-    named = ["--qos=" + qos] if qos else []
-    return [quote(option) for option in (*named, "--no-requeue", *extra)]
 
 
 def _side_bar(session: Session) -> Mapping[str, Any]:

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Optional
 
 from hpclaunch.node.failure import Failure
+from hpclaunch.node.granted import hosts_told
 from hpclaunch.node.layout import Layout
 from hpclaunch.node.spec import Block
 
@@ -115,21 +116,29 @@ def hosts(surroundings: Mapping[str, str], nodes: int) -> list[str]:
     Failure
         If the scheduler does not tell as many as were asked for.
     """
-    named = surroundings.get("SLURM_JOB_NODELIST")
-    if nodes == 1 or not named:
+    if nodes == 1:
         return ["localhost"]
-    argv = ["scontrol", "show", "hostnames", named]
+    named, trouble = surroundings.get("SLURM_JOB_NODELIST"), ""
     try:
-        asked = subprocess.run(argv, capture_output=True, timeout=_PATIENCE, check=False)
+        if named:
+            found, trouble = _expanded(named)
+        else:
+            told = hosts_told(surroundings)
+            if told is None:
+                return ["localhost"]
+            found = told
     except (OSError, subprocess.TimeoutExpired) as error:
         raise Failure.no_launcher("the job's nodes are not known: {}".format(error)) from None
-    found = asked.stdout.decode("utf-8", "replace").split()
     if len(found) != nodes:
-        raise Failure.no_launcher(
-            "the job has {} nodes, not {}".format(len(found), nodes),
-            asked.stderr.decode("utf-8", "replace"),
-        )
+        raise Failure.no_launcher("the job has {} nodes, not {}".format(len(found), nodes), trouble)
     return found
+
+
+def _expanded(named: str) -> tuple[list[str], str]:
+    """The names of Slurm's list of nodes, and what it complains of."""
+    argv = ["scontrol", "show", "hostnames", named]
+    asked = subprocess.run(argv, capture_output=True, timeout=_PATIENCE, check=False)
+    return asked.stdout.decode("utf-8", "replace").split(), asked.stderr.decode("utf-8", "replace")
 
 
 def command(

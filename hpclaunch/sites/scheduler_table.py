@@ -35,7 +35,7 @@ class PbsTable(Table):
     """``torque`` asks for ``nodes=N:ppn=C`` where PBS Pro and OpenPBS have ``select``."""
 
     chunk: tuple[Line, ...] = ()
-    """What every node of a job must have besides, such as ``model=mil_ait``; to Torque a property."""
+    """What every node of a job needs besides, such as ``model=mil_ait``; for Torque a property."""
 
     place: Line | None = None
     """Value of ``-l place=``, such as ``scatter:excl``; by default each node is another host."""

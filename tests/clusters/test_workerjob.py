@@ -17,6 +17,9 @@ from hpclaunch.clusters.submitter import outside_of_job
 from hpclaunch.clusters.workerjob import job_spec, memory_limit, walltime_left
 from hpclaunch.node.daskconfig import Place, expandable, prologue
 from hpclaunch.node.spec import Session, WorkerJobs
+from hpclaunch.schedulers.base import Scheduler
+from hpclaunch.schedulers.lsf import Lsf
+from hpclaunch.schedulers.pbs import Pbs
 from hpclaunch.schedulers.slurm import Slurm
 from hpclaunch.shell import quote
 from hpclaunch.units import Walltime
@@ -53,18 +56,35 @@ def session(**jobs: object) -> Session:
     )
 
 
-def script(one: Session, *names: str, walltime: int = 1800) -> str:
-    slurm = Slurm()
+def script(
+    one: Session, *names: str, walltime: int = 1800, scheduler: Scheduler | None = None
+) -> str:
     spec = replace(job_spec(one, Walltime(walltime)), copies=len(names))
-    directives = slurm.directives(spec)
-    return workerjob.script(
-        one, PLACE, "tls://10.1.2.3:4567", directives, spec, names, slurm.copy_variable
-    )
+    return workerjob.script(one, PLACE, "tls://10.1.2.3:4567", scheduler or Slurm(), spec, names)
 
 
 def test_script_of_a_worker_job() -> None:
     golden = Path(__file__).with_name("worker_job.sh")
     assert script(session(processes=2), "worker0", "worker7") == golden.read_text()
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "extra"),
+    [
+        (Pbs(chunk=("model=mil_ait",)), "-l filesystems=home"),
+        (Lsf(memory_unit="GB", memory_per="task"), "-R select[type==any]"),
+    ],
+)
+def test_script_of_a_worker_job_elsewhere(
+    scheduler: Scheduler, extra: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    golden = Path(__file__).with_name(f"worker_job_{scheduler.kind}.sh")
+    one = session(processes=2, qos=None, extra_directives=(extra,))
+    text = script(one, "worker7", scheduler=scheduler)
+    if request.config.getoption("--golden-update"):
+        golden.write_text(text)
+    assert text == golden.read_text()
+    assert findings([golden]) == []
 
 
 def test_script_passes_shellcheck(tmp_path: Path) -> None:
@@ -181,3 +201,36 @@ def test_environment_of_the_job_does_not_reach_its_workers() -> None:
     }
     assert outside_of_job(inside) == {"SLURM_CONF": "/etc/slurm/slurm.conf", "HOME": "/home/ann"}
     assert outside_of_job({**inside, "TMPDIR": "/scratch"})["TMPDIR"] == "/scratch"
+
+
+@pytest.mark.parametrize(
+    ("inside", "kept"),
+    [
+        (
+            {
+                "PBS_JOBID": "7.pbs-login",
+                "PBS_NODEFILE": "/var/spool/pbs/aux/7.pbs-login",
+                "PBS_O_WORKDIR": "/home/ann",
+                "PBS_SERVER": "pbs-login",
+                "TMPDIR": "/var/tmp/pbs.7.pbs-login",
+            },
+            {"PBS_SERVER": "pbs-login"},
+        ),
+        (
+            {
+                "LSB_JOBID": "4711",
+                "LSB_HOSTS": "c1 c1",
+                "LS_SUBCWD": "/home/ann",
+                "BSUB_QUIET": "1",
+                "LSF_ENVDIR": "/opt/lsf/conf",
+                "LSF_SERVERDIR": "/opt/lsf/etc",
+                "TMPDIR": "/tmp/4711.tmpdir",
+            },
+            {"LSF_ENVDIR": "/opt/lsf/conf", "LSF_SERVERDIR": "/opt/lsf/etc"},
+        ),
+    ],
+)
+def test_what_other_schedulers_put_into_a_job_does_not_either(
+    inside: dict[str, str], kept: dict[str, str]
+) -> None:
+    assert outside_of_job({**inside, "HOME": "/home/ann"}) == {**kept, "HOME": "/home/ann"}

@@ -70,8 +70,9 @@ def test_loopback_of_this_machine() -> None:
     assert "127.0.0.1" not in address.for_nodes()
 
 
-def test_route_to_the_submit_host(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SLURM_SUBMIT_HOST", "127.0.0.1")
+@pytest.mark.parametrize("name", ["SLURM_SUBMIT_HOST", "PBS_O_HOST", "LSB_SUB_HOST"])
+def test_route_to_the_submit_host(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "127.0.0.1")
     assert address._toward_submit_host() == "127.0.0.1"
-    monkeypatch.setenv("SLURM_SUBMIT_HOST", "no-such-host.invalid")
+    monkeypatch.setenv(name, "no-such-host.invalid")
     assert address._toward_submit_host() is None

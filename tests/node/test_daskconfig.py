@@ -71,6 +71,82 @@ def test_dask_finds_encryption_scheduler_and_defaults(tmp_path: Path) -> None:
     assert as_dask_reads(tmp_path, *keys) == list(keys.values())
 
 
+OWN = {
+    "pbs": (
+        {"chunk": ["model=mil_ait"], "place": "scatter:excl", "charge_by": "-P"},
+        {
+            "queue": "standard",
+            "account": None,
+            "walltime": "00:10:00",
+            "resource-spec": "select=1:ncpus=2:mem=3815mb:model=mil_ait",
+            "job-extra-directives": [
+                *("-r n", "-m n", "-l place=scatter:excl", "-P proj1", "-l filesystems=home"),
+            ],
+        },
+    ),
+    "lsf": (
+        {"memory_unit": "GB"},
+        {
+            "queue": "standard",
+            "project": "proj1",
+            "walltime": "10",  # minutes
+            "mem": 4_000_000_000,
+            "lsf-units": "gb",
+            "use-stdin": True,
+            "job-extra-directives": ["-l filesystems=home"],
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", OWN)
+def test_a_cluster_of_the_users_own_is_configured_for_pbs_and_lsf(
+    kind: str, tmp_path: Path
+) -> None:
+    quirks, wanted = OWN[kind]
+    extra = ("-l filesystems=home",)
+    jobs = replace(JOBS, qos=None, account="proj1", extra_directives=extra)
+    one = session(scheduler=kind, scheduler_quirks=quirks, jobs=jobs)
+    (tmp_path / "hpclaunch.yaml").write_text(json.dumps(settings(one, PLACE)))
+    keys = {f"jobqueue.{kind}.{key}": value for key, value in wanted.items()}
+    assert as_dask_reads(tmp_path, *keys) == list(keys.values())
+
+
+HEADERS = {
+    "pbs": ("PBSCluster", ["#PBS -q standard", "#PBS -l walltime=00:10:00", "#PBS -P proj1",
+                           "#PBS -l select=1:ncpus=2:mem=3815mb:model=mil_ait"]),
+    "lsf": ("LSFCluster", ["#BSUB -q standard", '#BSUB -P "proj1"', "#BSUB -W 10", "#BSUB -M 4",
+                           "#BSUB -n 2"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", OWN)
+def test_dask_jobqueue_makes_the_right_lines_of_it(kind: str, tmp_path: Path) -> None:
+    quirks, _ = OWN[kind]
+    jobs = replace(JOBS, qos=None, account="proj1")
+    one = session(scheduler=kind, scheduler_quirks=quirks, jobs=jobs)
+    written = settings(one, PLACE)
+    written["jobqueue"][kind]["log-directory"] = str(tmp_path)
+    (tmp_path / "hpclaunch.yaml").write_text(json.dumps(written))
+    name, lines = HEADERS[kind]
+    code = (
+        f"from dask_jobqueue.{kind} import {name[:3]}Job\n"
+        f"print({name[:3]}Job('tls://10.1.2.3:4567', 'w').job_script())"
+    )
+    kept = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "DASK_CONFIG": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=kept, stdout=subprocess.PIPE, text=True, check=True
+    )
+    assert set(lines) <= set(done.stdout.splitlines())
+
+
+def test_torque_is_asked_in_its_own_words() -> None:
+    one = session(scheduler="pbs", scheduler_quirks={"dialect": "torque"}, jobs=JOBS)
+    found = settings(one, PLACE)["jobqueue"]["pbs"]
+    assert found["resource-spec"] == "nodes=1:ppn=2"
+    assert "-l mem=3815mb" in found["job-extra-directives"]
+
+
 def test_a_session_without_a_cluster_is_encrypted_all_the_same() -> None:
     found = settings(session(), PLACE)
     assert "scheduler-address" not in found

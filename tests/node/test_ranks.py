@@ -85,6 +85,25 @@ def test_srun_does_not_see_the_options_of_the_job():
 def test_one_node_needs_no_names():
     assert hosts({"SLURM_JOB_NODELIST": "c1"}, 1) == ["localhost"]
     assert hosts({}, 1) == ["localhost"]
+    assert hosts({"PBS_NODEFILE": "/no/such/file"}, 1) == ["localhost"]
+    assert hosts({}, 2) == ["localhost"], "without a scheduler there is one"
+
+
+@pytest.mark.parametrize("name", ["PBS_NODEFILE", "LSB_DJOB_HOSTFILE"])
+def test_the_file_of_the_nodes_names_each_as_often_as_it_has_slots(tmp_path, name):
+    """As PBS wrote it for ``select=2:ncpus=3:mpiprocs=2``."""
+    file = tmp_path / "nodes"
+    file.write_text("pbs-c1.pbsnet\npbs-c1.pbsnet\npbs-c2.pbsnet\npbs-c2.pbsnet\n")
+    assert hosts({name: str(file)}, 2) == ["pbs-c1.pbsnet", "pbs-c2.pbsnet"]
+    with pytest.raises(Failure, match="has 2 nodes, not 3"):
+        hosts({name: str(file)}, 3)
+    with pytest.raises(Failure, match="nodes are not known"):
+        hosts({name: str(tmp_path / "none")}, 2)
+
+
+def test_an_lsf_without_such_a_file_tells_hosts_and_slots_in_turn():
+    """Recorded with volclava 2.2, the blank at the end included."""
+    assert hosts({"LSB_MCPU_HOSTS": "lsf-c2 2 lsf-c1 2 "}, 2) == ["lsf-c2", "lsf-c1"]
 
 
 HYDRA = """

@@ -13,9 +13,8 @@ import pytest
 
 from hpclaunch.plan import make_plan
 from hpclaunch.request import Program, Request
-from hpclaunch.schedulers.base import Scheduler
+from hpclaunch.schedulers.kinds import batch_scheduler
 from hpclaunch.schedulers.local import Local
-from hpclaunch.schedulers.slurm import Slurm
 from hpclaunch.script import render_session
 from hpclaunch.sites.catalog import load
 from hpclaunch.units import Memory, Walltime
@@ -24,14 +23,12 @@ from tests.pure.plans import NONCE
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden"
 DOCKER = str(ROOT / "docker" / "slurm" / "site.toml")
+PBS, LSF = (str(ROOT / "tests" / "profiles" / f"{kind}.toml") for kind in ("pbs", "lsf"))
 
 # What differs from machine to machine on the site `local`.
 HERE = ("environments.default.python=/home/alice/project/.venv/bin/python",)
-BASES = {"local": "/home/alice/.local/share/hpclaunch", "docker": "/home/alice/.hpclaunch"}
-SCHEDULERS: dict[str, Scheduler] = {
-    "local": Local(python="/home/alice/project/.venv/bin/python", spool="/home/alice/jobs"),
-    "docker": Slurm(),
-}
+BASES = {"local": "/home/alice/.local/share/hpclaunch"}
+LOCAL = Local(python="/home/alice/project/.venv/bin/python", spool="/home/alice/jobs")
 RICH = (
     "environments.default.modules=['gcc/13.2', 'netcdf-mpi']",
     "environments.default.setup=['export OMP_NUM_THREADS=1', 'ulimit -c 0']",
@@ -49,6 +46,18 @@ SESSIONS: dict[str, tuple[str, tuple[str, ...], dict[str, Any]]] = {
     "docker-batch": (
         DOCKER,
         (),
+        {"nodes": 2, "workers_per_node": 1, "program": Program("/laptop/run.py", (), b"1")},
+    ),
+    "pbs": (PBS, (), {"workers": 2, "account": "proj1"}),
+    "pbs-batch": (
+        PBS,
+        ("scheduler.pbs.place=scatter:excl",),
+        {"nodes": 2, "workers_per_node": 1, "program": Program("/laptop/run.py", (), b"1")},
+    ),
+    "lsf": (LSF, (), {"workers": 2, "account": "proj1"}),
+    "lsf-batch": (
+        LSF,
+        ("scheduler.lsf.memory_per=host",),
         {"nodes": 2, "workers_per_node": 1, "program": Program("/laptop/run.py", (), b"1")},
     ),
     "docker-rich": (
@@ -74,10 +83,11 @@ def rendered(name: str) -> str:
     plan = make_plan(loaded, Request(**wishes), name=f"{loaded.site.name}-1", nonce=NONCE)
     base = loaded.site.paths.base or "~/"
     if base.startswith("~/"):
-        base = BASES[loaded.site.name]
+        base = BASES.get(loaded.site.name, "/home/alice/.hpclaunch")
+    local = loaded.site.scheduler.kind == "local"
     return render_session(
         plan,
-        SCHEDULERS[loaded.site.name],
+        LOCAL if local else batch_scheduler(plan.scheduler, (), plan.scheduler_quirks),
         session_dir=f"{base}/sessions/{plan.directory}",
         lib_dir=f"{base}/lib/0.1.0-0123456789ab",
     )
