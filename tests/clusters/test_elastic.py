@@ -1,7 +1,8 @@
 """Elastic clusters tell the truth, where dask-jobqueue's own class does not.
 
 Each claim is held against both: `xfail(strict=True)` shows that dask-jobqueue 0.9.0 fails it. The
-scheduler's commands run for real (`fake_slurm`), and so do the workers.
+scheduler's commands run for real (`fakes`), and so do the workers. Ours is shown with all of our
+schedulers, dask-jobqueue with the one that a claim is about, else Slurm.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from typing import Any
 
 import dask
 import pytest
-from dask_jobqueue import SLURMCluster
+from dask_jobqueue import LSFCluster, PBSCluster, SLURMCluster
 from distributed import Client, Security
 
-from hpclaunch.clusters import elastic
+from hpclaunch.clusters import elastic, submitter
 from hpclaunch.clusters.elastic import BatchCluster
 from hpclaunch.clusters.submitter import Submitter
 from hpclaunch.errors import SchedulerError, UsageError
@@ -27,20 +28,32 @@ from hpclaunch.node.daskconfig import Place, settings
 from hpclaunch.node.files import write_private_json
 from hpclaunch.node.layout import Layout
 from hpclaunch.node.spec import read_session
-from hpclaunch.schedulers.slurm import Slurm as Scheduler
-from tests.clusters.fake_slurm import Slurm
+from hpclaunch.schedulers.kinds import batch_scheduler
+from tests.clusters.fakes import ASK, SUBMIT, WAITING, Fake
 from tests.clusters.test_worker_jobs import JOBS
 from tests.node.live import REPOSITORY, make_session
 from tests.support.launch import eventually, processes_with
 
 pytestmark = pytest.mark.local
 
-REFUSAL = "sbatch: error: Batch job submission failed: Invalid account"
+REFUSAL = "Batch job submission failed: Invalid account"
+PLAIN = {"slurm": SLURMCluster, "pbs": PBSCluster, "lsf": LSFCluster}
+WISHES: dict[str, dict[str, Any]] = {
+    "slurm": {},
+    "pbs": {"account": "project1", "extra_directives": ["-l filesystems=home"]},
+    "lsf": {"extra_directives": ["-x"]},
+}
 
 
 @pytest.fixture
-def slurm(tmp_path: Path) -> Iterator[Slurm]:
-    found = Slurm.install(tmp_path / "slurm")
+def kind(request: pytest.FixtureRequest) -> str:
+    """Which scheduler; Slurm, where a test does not say."""
+    return str(getattr(request, "param", "slurm"))
+
+
+@pytest.fixture
+def fake(tmp_path: Path, kind: str) -> Iterator[Fake]:
+    found = Fake.install(tmp_path / "fake", kind)
     yield found
     found.kill()
 
@@ -50,12 +63,13 @@ class Bench:
     """A session's directory, in which either kind of cluster can be made."""
 
     tmp_path: Path
-    slurm: Slurm
+    fake: Fake
 
     def settings(self, **jobs: Any) -> dict[str, Any]:
         """Dask's configuration of a session whose worker jobs are `jobs`."""
-        fields = {**JOBS, "local_directory": None, "setup": [], **jobs}
-        self.directory = make_session(self.tmp_path / "demo", scheduler="slurm", dask=fields)
+        kind = self.fake.kind
+        fields = {**JOBS, "local_directory": None, "setup": [], **WISHES[kind], **jobs}
+        self.directory = make_session(self.tmp_path / "demo", scheduler=kind, dask=fields)
         (self.directory / Layout.WORKERS).mkdir(mode=0o700)
         (self.directory / Layout.DASK_CONFIG).mkdir(mode=0o700)
         (self.directory / Layout.DASK_SECRET).write_text("secret")
@@ -74,18 +88,19 @@ class Bench:
     @contextlib.asynccontextmanager
     async def ours(self) -> AsyncIterator[BatchCluster]:
         """The session's own cluster, watched as its holder does."""
-        environment = {**os.environ, "PATH": self.slurm.path}
-        submitter = Submitter(Scheduler(), self.session.worker_job_name, environment)
-        async with BatchCluster(self.session, self.place, submitter, None) as cluster:
+        environment = {**os.environ, "PATH": self.fake.path}
+        scheduler = batch_scheduler(self.fake.kind, ())
+        jobs = Submitter(scheduler, self.session.worker_job_name, environment)
+        async with BatchCluster(self.session, self.place, jobs, None) as cluster:
             watching = asyncio.ensure_future(cluster.follow())
             yield cluster
             watching.cancel()
 
     @contextlib.asynccontextmanager
-    async def plain(self) -> AsyncIterator[SLURMCluster]:
+    async def plain(self) -> AsyncIterator[Any]:
         """dask-jobqueue's."""
         assert self.session.jobs is not None
-        async with SLURMCluster(
+        async with PLAIN[self.fake.kind](
             processes=self.session.jobs.processes,  # in a configuration it would half count
             protocol="tls://",
             security=Security(),
@@ -94,11 +109,11 @@ class Bench:
         ) as cluster:
             yield cluster
 
-    def run(self, kind: str, story: Callable[[Any], Coroutine[Any, Any, None]]) -> None:
+    def run(self, whose: str, story: Callable[[Any], Coroutine[Any, Any, None]]) -> None:
         """Let `story` happen to a cluster, and close it."""
 
         async def whole() -> None:
-            async with getattr(self, kind)() as cluster:
+            async with getattr(self, whose)() as cluster:
                 await story(cluster)
 
         asyncio.run(asyncio.wait_for(whole(), 60))
@@ -106,10 +121,10 @@ class Bench:
 
 @pytest.fixture
 def bench(
-    request: pytest.FixtureRequest, tmp_path: Path, slurm: Slurm, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest, tmp_path: Path, fake: Fake, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Bench]:
-    monkeypatch.setenv("PATH", slurm.path)
-    yield Bench(tmp_path, slurm)
+    monkeypatch.setenv("PATH", fake.path)
+    yield Bench(tmp_path, fake)
     if "plain" not in request.node.name:
         eventually(
             lambda: not processes_with(str(tmp_path / "demo"), "dask_worker"),
@@ -117,15 +132,18 @@ def bench(
         )
 
 
-both = pytest.mark.parametrize(
-    "kind",
-    [
-        "ours",
-        pytest.param(
-            "plain", marks=[pytest.mark.xfail(strict=True, raises=AssertionError), pytest.mark.long]
-        ),
-    ],
-)
+FAILS = [pytest.mark.xfail(strict=True, raises=AssertionError), pytest.mark.long]
+
+
+def shown_with(*plain: str, kinds: tuple[str, ...] = ("slurm", "pbs", "lsf")) -> Any:
+    """Ours with `kinds`, and dask-jobqueue's own with `plain`."""
+    ours = [pytest.param(kind, "ours", id=f"{kind}-ours") for kind in kinds]
+    theirs = [pytest.param(one, "plain", marks=FAILS, id=f"{one}-plain") for one in plain]
+    return pytest.mark.parametrize(("kind", "whose"), [*ours, *theirs], indirect=["kind"])
+
+
+both = shown_with("slurm")
+on_all = pytest.mark.parametrize("kind", ["slurm", "pbs", "lsf"], indirect=True)
 
 
 async def until(condition: Callable[[], object], seconds: float = 20) -> None:
@@ -145,34 +163,36 @@ async def scale(cluster: Any, workers: int) -> None:
 
 @both
 def test_a_job_that_never_starts_is_queued_with_its_reason(
-    bench: Bench, slurm: Slurm, kind: str
+    bench: Bench, fake: Fake, whose: str
 ) -> None:
-    slurm.hold("Priority")
+    fake.hold()
+    reason = WAITING[fake.kind]
+    expected = None if fake.kind == "lsf" else "2026-11-30T10:00:00"  # LSF has no estimate
 
     async def story(cluster: Any) -> None:
         await scale(cluster, 2)
-        await until(lambda: len(slurm.jobs) == 2)
+        await until(lambda: len(fake.jobs) == 2)
         await asyncio.sleep(2)
         for job in cluster.workers.values():
-            assert "queued Priority" in repr(job)
+            assert f"queued {reason}" in repr(job)
         assert "2 queued" in repr(cluster)
         told = cluster.document()
         assert [job["state"] for job in told["jobs"]] == ["queued", "queued"]
-        assert {job["reason"] for job in told["jobs"]} == {"Priority"}
-        assert {job["expected_start"] for job in told["jobs"]} == {"2026-11-30T10:00:00"}
-        slurm.release()
+        assert {job["reason"] for job in told["jobs"]} == {reason}
+        assert {job["expected_start"] for job in told["jobs"]} == {expected}
+        fake.release()
         await until(lambda: cluster.document()["present"] == 2)
         await until(lambda: "2 running" in repr(cluster))
 
     with dask.config.set(bench.settings()):
-        bench.run(kind, story)
+        bench.run(whose, story)
 
 
 @both
 def test_a_refused_submit_raises_the_schedulers_words_and_close_works(
-    bench: Bench, slurm: Slurm, kind: str
+    bench: Bench, fake: Fake, whose: str
 ) -> None:
-    slurm.refuse(REFUSAL)
+    fake.refuse(REFUSAL)
 
     async def story(cluster: Any) -> None:
         try:
@@ -182,118 +202,120 @@ def test_a_refused_submit_raises_the_schedulers_words_and_close_works(
         else:
             raise AssertionError("nothing was raised")
         assert REFUSAL in told
-        slurm.refuse("")
+        fake.refuse("")
         await scale(cluster, 1)
         await until(lambda: len(cluster.scheduler.workers) == 1)
         assert cluster.document()["problem"] is None
 
     with dask.config.set(bench.settings()):
-        bench.run(kind, story)
+        bench.run(whose, story)
 
 
 @both
-def test_chatter_before_the_answer_is_no_job(bench: Bench, slurm: Slurm, kind: str) -> None:
-    slurm.chatter("NOTE: 3 hours of maintenance on Sunday\n")
+def test_chatter_before_the_answer_is_no_job(bench: Bench, fake: Fake, whose: str) -> None:
+    fake.chatter("NOTE: 3 hours of maintenance on Sunday\n")
 
     async def story(cluster: Any) -> None:
         await scale(cluster, 1)
         await until(lambda: any(job.job_id for job in cluster.workers.values()))
-        assert [job.job_id for job in cluster.workers.values()] == ["1"]
+        assert [job.job_id for job in cluster.workers.values()] == fake.ids(1)
 
     with dask.config.set(bench.settings()):
-        bench.run(kind, story)
+        bench.run(whose, story)
 
 
 @both
 @pytest.mark.parametrize("how", ["scale", "adapt"])
 def test_a_killed_job_of_two_workers_is_replaced(
-    bench: Bench, slurm: Slurm, kind: str, how: str
+    bench: Bench, fake: Fake, whose: str, how: str
 ) -> None:
     async def story(cluster: Any) -> None:
         if how == "scale":
             await scale(cluster, 2)
-        elif kind == "ours":
+        elif whose == "ours":
             cluster.adapt_between(2, 2)
         else:
             cluster.adapt(minimum=2, maximum=2)
         await until(lambda: len(cluster.scheduler.workers) == 2)
         before = set(cluster.scheduler.workers)
-        slurm.kill_job("1")
+        fake.kill_job(fake.ids(1)[0])
         await until(lambda: len(set(cluster.scheduler.workers) - before) == 2, 12)
-        assert len(slurm.jobs) == 2, "one job for one job"
+        assert len(fake.jobs) == 2, "one job for one job"
 
     with dask.config.set(bench.settings(processes=2)):
-        bench.run(kind, story)
+        bench.run(whose, story)
 
 
 @both
 def test_adapting_to_a_part_of_a_job_submits_and_kills_nothing(
-    bench: Bench, slurm: Slurm, kind: str
+    bench: Bench, fake: Fake, whose: str
 ) -> None:
-    slurm.hold("Resources")
+    fake.hold()
 
     async def story(cluster: Any) -> None:
-        if kind == "ours":
+        if whose == "ours":
             cluster.adapt_between(1, 1)
         else:
             cluster.adapt(minimum=1, maximum=1)
-        await until(lambda: len(slurm.jobs) == 1)
+        await until(lambda: len(fake.jobs) == 1)
         await asyncio.sleep(4)  # twenty turns of adapting
-        assert (len(slurm.jobs), slurm.cancelled) == (1, set())
+        assert (len(fake.jobs), fake.cancelled) == (1, set())
 
     with dask.config.set(bench.settings(processes=2)):
-        bench.run(kind, story)
+        bench.run(whose, story)
 
 
-@both
+@shown_with("slurm", kinds=("slurm",))
 def test_many_workers_are_one_submission_and_one_cancellation(
-    bench: Bench, slurm: Slurm, kind: str
+    bench: Bench, fake: Fake, whose: str
 ) -> None:
-    slurm.hold("Priority")
+    fake.hold()
 
     async def story(cluster: Any) -> None:
         await scale(cluster, 64)
-        await until(lambda: len(slurm.jobs) == 64)
-        assert slurm.calls.count("sbatch") == 1
+        await until(lambda: len(fake.jobs) == 64)
+        assert fake.calls.count("sbatch") == 1
         ids = {job.job_id for job in cluster.workers.values()}
         assert ids == {f"1_{index}" for index in range(64)}
         await scale(cluster, 32)
-        await until(lambda: len(slurm.cancelled) == 32)
-        assert slurm.calls.count("scancel") == 1
+        await until(lambda: len(fake.cancelled) == 32)
+        assert fake.calls.count("scancel") == 1
 
     with dask.config.set(bench.settings()):
-        bench.run(kind, story)
-    assert len(slurm.cancelled) == 64
+        bench.run(whose, story)
+    assert len(fake.cancelled) == 64
 
 
-def test_arrays_are_no_larger_than_the_scheduler_allows(bench: Bench, slurm: Slurm) -> None:
-    slurm.hold("Priority")
-    slurm.limit_arrays(10)
+def test_arrays_are_no_larger_than_the_scheduler_allows(bench: Bench, fake: Fake) -> None:
+    fake.hold()
+    fake.limit_arrays(10)
 
     async def story(cluster: BatchCluster) -> None:
         await cluster.set_workers(24)
-        sizes = sorted(len(str(job["argv"])) > 0 for job in slurm.jobs.values())
+        sizes = sorted(len(str(job["argv"])) > 0 for job in fake.jobs.values())
         assert len(sizes) == 24
-        assert slurm.calls.count("sbatch") == 3
+        assert fake.calls.count("sbatch") == 3
 
     with dask.config.set(bench.settings()):
         bench.run("ours", story)
 
 
-def test_without_arrays_jobs_are_submitted_one_by_one(bench: Bench, slurm: Slurm) -> None:
-    slurm.hold("Priority")
-    slurm.limit_arrays(0)
+@on_all
+def test_without_arrays_jobs_are_submitted_one_by_one(bench: Bench, fake: Fake) -> None:
+    fake.hold()
+    fake.limit_arrays(0)
 
     async def story(cluster: BatchCluster) -> None:
         await cluster.set_workers(5)
-        assert sorted(slurm.jobs) == ["1", "2", "3", "4", "5"]
+        assert sorted(fake.jobs) == fake.ids(1, 2, 3, 4, 5)
+        assert fake.calls.count(SUBMIT[fake.kind]) == 5
 
     with dask.config.set(bench.settings()):
         bench.run("ours", story)
-    assert slurm.cancelled == set(slurm.jobs)
+    assert fake.cancelled == set(fake.jobs)
 
 
-def test_a_limit_of_the_site_is_told_and_not_hit(bench: Bench, slurm: Slurm) -> None:
+def test_a_limit_of_the_site_is_told_and_not_hit(bench: Bench, fake: Fake) -> None:
     async def story(cluster: BatchCluster) -> None:
         with pytest.raises(UsageError, match=r"7 workers are 4 jobs.* room for 3"):
             await cluster.set_workers(7)
@@ -303,11 +325,12 @@ def test_a_limit_of_the_site_is_told_and_not_hit(bench: Bench, slurm: Slurm) -> 
 
     with dask.config.set(bench.settings(processes=2, max_jobs=3)):
         bench.run("ours", story)
-    assert "sbatch" not in slurm.calls
+    assert SUBMIT[fake.kind] not in fake.calls
 
 
+@on_all
 def test_jobs_whose_workers_never_arrive_are_told_and_not_submitted_for_ever(
-    bench: Bench, slurm: Slurm
+    bench: Bench, fake: Fake
 ) -> None:
     async def story(cluster: BatchCluster) -> None:
         await cluster.set_workers(1)
@@ -316,43 +339,43 @@ def test_jobs_whose_workers_never_arrive_are_told_and_not_submitted_for_ever(
         assert "ended before its workers arrived" in cluster.problem
         log = Path(cluster.problem.rpartition(" ")[2])
         assert "no such environment" in log.read_text()
-        submitted = len(slurm.jobs)
+        submitted = len(fake.jobs)
         await asyncio.sleep(3)
-        assert len(slurm.jobs) == submitted <= 3
+        assert len(fake.jobs) == submitted <= 3
 
     broken = ["echo 'no such environment' >&2; exit 3"]
     with dask.config.set(bench.settings(setup=broken)):
         bench.run("ours", story)
 
 
+@on_all
 def test_a_scheduler_that_does_not_answer_ends_nothing(
-    bench: Bench, slurm: Slurm, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, fake: Fake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """LSF's commands hang then, and do not come back by themselves."""
     monkeypatch.setattr(elastic, "_QUICK", 0.2)
 
     async def story(cluster: BatchCluster) -> None:
         await cluster.set_workers(1)
         await until(lambda: cluster.document()["present"] == 1)
-        squeue = slurm.bin / "squeue"
-        squeue.rename(slurm.bin / "squeue.away")
-        squeue.write_text(
-            "#!/bin/sh\necho 'slurm_load_jobs error: Unable to contact' >&2; exit 1\n"
-        )
-        squeue.chmod(0o755)
+        monkeypatch.setattr(submitter, "_PATIENCE", 2.0)
+        fake.silence(True)
         await until(lambda: "does not answer" in (cluster.document()["problem"] or ""))
-        await asyncio.sleep(1)
+        asked = fake.calls.count(ASK[fake.kind])
+        await until(lambda: fake.calls.count(ASK[fake.kind]) > asked + 1)
         assert cluster.document()["present"] == 1
-        (slurm.bin / "squeue.away").rename(squeue)
+        fake.silence(False)
+        monkeypatch.setattr(submitter, "_PATIENCE", 60.0)
         await until(lambda: cluster.document()["problem"] is None)
-        assert len(slurm.jobs) == 1
+        assert len(fake.jobs) == 1
 
     with dask.config.set(bench.settings()):
         bench.run("ours", story)
 
 
-def test_data_outlives_the_jobs_that_hold_it(bench: Bench, slurm: Slurm) -> None:
+def test_data_outlives_the_jobs_that_hold_it(bench: Bench, fake: Fake) -> None:
     """Through two generations: every worker that held a part at first is gone at the end."""
-    slurm.end_jobs_after(46)  # workers leave after 1 to 16 seconds
+    fake.end_jobs_after(46)  # workers leave after 1 to 16 seconds
 
     async def story(cluster: BatchCluster) -> None:
         await cluster.set_workers(3)
@@ -363,31 +386,64 @@ def test_data_outlives_the_jobs_that_hold_it(bench: Bench, slurm: Slurm) -> None
             await client.gather(client.map(len, parts))
             await until(lambda: not first & set(cluster.scheduler.workers), 45)
             assert await client.gather(client.map(len, parts)) == list(range(1000, 1040))
-        assert not slurm.cancelled, "they left by themselves"
+        assert not fake.cancelled, "they left by themselves"
 
     with dask.config.set(bench.settings(walltime=120)):
         bench.run("ours", story)
 
 
+@on_all
 def test_a_submit_without_an_answer_leaves_no_job_that_nobody_knows(
-    bench: Bench, slurm: Slurm
+    bench: Bench, fake: Fake
 ) -> None:
-    """sbatch says nothing, though the job is in the queue."""
-    slurm.hold("Priority")
-    sbatch = slurm.bin / "sbatch"
-    real = slurm.bin / "sbatch.real"
+    """The submit says nothing, though the job is in the queue."""
+    fake.hold()
 
     async def story(cluster: BatchCluster) -> None:
-        text = sbatch.read_text().replace('print(said("chatter") + str(number))', "pass")
-        sbatch.rename(real)
-        sbatch.write_text(text)
-        sbatch.chmod(0o755)
+        fake.mute(True)
         with pytest.raises(SchedulerError, match="did not tell"):
             await cluster.set_workers(1)
-        real.rename(sbatch)
-        await until(lambda: slurm.cancelled == {"1"})
+        fake.mute(False)
+        await until(lambda: fake.cancelled == set(fake.ids(1)))
         await cluster.set_workers(2)
-        assert len(slurm.jobs) == 3
+        assert len(fake.jobs) == 3
 
     with dask.config.set(bench.settings()):
         bench.run("ours", story)
+
+
+@shown_with("pbs", kinds=("pbs",))
+def test_an_id_keeps_the_server_that_pbs_needs(bench: Bench, fake: Fake, whose: str) -> None:
+    """A number alone is a job of whichever server is asked."""
+    fake.hold()
+
+    async def story(cluster: Any) -> None:
+        await scale(cluster, 1)
+        await until(lambda: any(job.job_id for job in cluster.workers.values()))
+        assert [job.job_id for job in cluster.workers.values()] == ["1.pbs-login"]
+
+    with dask.config.set(bench.settings()):
+        bench.run(whose, story)
+    assert fake.cancelled == {"1.pbs-login"}
+
+
+@shown_with("lsf", kinds=("lsf",))
+def test_lsf_counts_minutes_and_its_own_unit_of_memory(
+    bench: Bench, fake: Fake, whose: str
+) -> None:
+    """An hour and 500 MB, as every other scheduler is asked for them."""
+    fake.hold()
+    found = bench.settings()
+    # What dask-jobqueue has by itself, where nobody has set it up for the site.
+    found["jobqueue"]["lsf"].update({"walltime": "01:00:00", "lsf-units": None})
+
+    async def story(cluster: Any) -> None:
+        await scale(cluster, 1)
+        await until(lambda: len(fake.jobs) == 1, 5)
+        (job,) = fake.jobs.values()
+        script = str(job["script"])
+        assert "#BSUB -W 60\n" in script
+        assert "rusage[mem=477]" in script
+
+    with dask.config.set(found):
+        bench.run(whose, story)

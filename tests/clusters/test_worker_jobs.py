@@ -11,7 +11,7 @@ import pytest
 
 from hpclaunch.node import address
 from hpclaunch.node.layout import CLUSTER_PAGE, Layout
-from tests.clusters.fake_slurm import Slurm
+from tests.clusters.fakes import Fake
 from tests.node.live import TIDY, UMASK, Live, agent, make_session
 from tests.support.launch import processes_with
 
@@ -37,8 +37,8 @@ JOBS = {
 
 
 @pytest.fixture
-def slurm(tmp_path: Path) -> Iterator[Slurm]:
-    found = Slurm.install(tmp_path / "slurm")
+def slurm(tmp_path: Path) -> Iterator[Fake]:
+    found = Fake.install(tmp_path / "slurm")
     yield found
     found.kill()
 
@@ -50,7 +50,7 @@ def wait(condition: Callable[[], object], seconds: float = 30) -> None:
         time.sleep(0.05)
 
 
-def inside(slurm: Slurm, tmp_path: Path) -> dict[str, str]:
+def inside(slurm: Fake, tmp_path: Path) -> dict[str, str]:
     """The environment of the session's own job."""
     (tmp_path / "scratch").mkdir()
     return {
@@ -67,7 +67,7 @@ def start(tmp_path: Path) -> Path:
     return make_session(tmp_path / "demo", scheduler="slurm", dask=JOBS, ends_in=10**6)
 
 
-def test_session_with_worker_jobs(tmp_path: Path, slurm: Slurm) -> None:
+def test_session_with_worker_jobs(tmp_path: Path, slurm: Fake) -> None:
     with agent(start(tmp_path), tmp_path / "home", **inside(slurm, tmp_path)) as running:
         told = running.wait_for(Layout.RENDEZVOUS)
         assert told["addresses"] == address.for_login()
@@ -119,7 +119,7 @@ own.close()
     assert f"export DASK_CONFIG={running.directory}/dask" in script
 
 
-def check_submission(slurm: Slurm, running: Live) -> None:
+def check_submission(slurm: Fake, running: Live) -> None:
     """What sbatch was given."""
     assert sorted(slurm.jobs) == ["1_0", "1_1"]
     assert slurm.calls.count("sbatch") == 1
@@ -135,7 +135,7 @@ def check_submission(slurm: Slurm, running: Live) -> None:
         assert running.token not in script + json.dumps(job)
 
 
-def check_scaling(running: Live, slurm: Slurm) -> None:
+def check_scaling(running: Live, slurm: Fake) -> None:
     """The notebook, the laptop and the file on disk speak of the same cluster."""
     wait(lambda: alike(running) == {"1_0": "running", "1_1": "running"})
     with running.kernel() as kernel:
@@ -174,7 +174,7 @@ def alike(running: Live) -> dict[str, str]:
     return {job["id"]: job["state"] for job in page} if page == file else {}
 
 
-def test_refused_worker_jobs_are_told_and_the_notebook_lives(tmp_path: Path, slurm: Slurm) -> None:
+def test_refused_worker_jobs_are_told_and_the_notebook_lives(tmp_path: Path, slurm: Fake) -> None:
     words = "sbatch: error: Batch job submission failed: Invalid account"
     slurm.refuse(words)
     with agent(start(tmp_path), tmp_path / "home", **inside(slurm, tmp_path)) as running:
@@ -186,7 +186,7 @@ def test_refused_worker_jobs_are_told_and_the_notebook_lives(tmp_path: Path, slu
         assert running.end() == 0
 
 
-def test_end_during_a_submission_leaves_no_job(tmp_path: Path, slurm: Slurm) -> None:
+def test_end_during_a_submission_leaves_no_job(tmp_path: Path, slurm: Fake) -> None:
     slurm.delay(1.5)
     with agent(start(tmp_path), tmp_path / "home", **inside(slurm, tmp_path)) as running:
         wait(lambda: processes_with(str(slurm.bin / "sbatch")))

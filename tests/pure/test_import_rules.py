@@ -47,6 +47,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *(*GROUND, "bundle", "export", "keeper", "node", "paths", "plan", "remote", "request"),
         *("schedulers", "script", "sessions", "sites", "transports"),
     },
+    "demo": set(),
     "__main__": {"cli"},
     "__init__": set(),
 }

@@ -1,0 +1,183 @@
+"""``bsub bjobs bhist bkill``, as volclava 2.2 was recorded, for what hpclaunch asks."""
+
+from __future__ import annotations
+
+import getopt
+import os
+import re
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from hpclaunch.demo.lsf_text import described, history, row
+from hpclaunch.demo.runner import Launch, begin
+from hpclaunch.demo.spool import Job, Spool
+from hpclaunch.demo.submits import Command, fail, refused, take
+
+__all__ = ["COMMANDS", "start"]
+
+_AT_LIMIT = ((0.0, "USR2"), (600.0, "INT"), (610.0, "TERM"), (620.0, "KILL"))
+_AT_CANCEL = ((0.0, "INT"), (10.0, "TERM"), (20.0, "KILL"))
+_KNOWN = "BHJ:M:NP:R:W:b:e:m:n:o:q:rw:x"
+_HEAD = "JOBID   USER    STAT  QUEUE      FROM_HOST   EXEC_HOST   JOB_NAME   SUBMIT_TIME"
+
+
+def start(spool: Spool, job: Job) -> None:
+    """Run a job the way of LSF: with the whole environment of the submit, and where it was."""
+    slots = int(job.options["slots"])
+    host = os.uname().nodename
+    environment = {
+        **job.environment,
+        "LSB_HOSTS": " ".join([host] * slots),
+        "LSB_JOBID": job.id,
+        "LSB_JOBINDEX": "0",
+        "LSB_JOBNAME": job.name,
+        "LSB_MCPU_HOSTS": f"{host} {slots} ",
+        "LSB_QUEUE": str(job.options["queue"]),
+        "LSB_SUB_HOST": host,
+        "LS_SUBCWD": job.cwd,
+    }
+    # What a job says is in a file of LSF's own until the end, and then in a mail.
+    output = str(spool.path / f"{job.id}.out")
+    walltime = job.options["walltime"]
+    begin(spool, job, Launch(environment, job.cwd, output, walltime, _AT_LIMIT, _AT_CANCEL))
+
+
+def _bsub(spool: Spool, arguments: Sequence[str]) -> int:
+    words = refused(spool)
+    if words:
+        return fail(words, 255)
+    if spool.mode("silence") is not None:
+        _hang()
+    script = sys.stdin.read()
+    found: list[tuple[str, str]] = []
+    for line in re.findall("^#BSUB (.*)$", script, re.MULTILINE):  # also behind commands
+        read = _read(shlex.split(line, comments=True))
+        if isinstance(read, str):
+            return fail(read, 255)
+        found += read
+    read = _read(list(arguments))
+    if isinstance(read, str):
+        return fail(read, 255)
+    found += read
+    if [flag for flag, _ in found].count("-R") > 1:
+        return fail(
+            "Invalid syntax; the -R option was used more than once.\n. Job not submitted.", 255
+        )
+    options = dict(found)
+    if not script.strip():
+        return fail("No command is specified. Job not submitted.", 255)
+    if re.search(r"rusage\[mem=\d+[A-Za-z]", options.get("-R", "")):
+        return fail("Bad resource requirement syntax. Job not submitted.", 255)
+    if not re.fullmatch(r"\d+(:\d+)?", options.get("-W", "1")):
+        return fail(f"{options['-W']}: Bad RUNLIMIT specification. Job not submitted.", 255)
+    number = spool.take_number()
+    queue = options.get("-q")
+    where = f"queue <{queue}>" if queue else "default queue <normal>"
+    answer = "" if os.environ.get("BSUB_QUIET") else f"Job <{number}> is submitted to {where}."
+    facts = _facts(options, script)
+    name = options.get("-J", "")
+    ids: list[tuple[str, Sequence[int]]] = [(str(number), [number])]
+    return take(spool, ids, name, script, arguments, facts, start, answer)
+
+
+def _bjobs(spool: Spool, arguments: Sequence[str]) -> int:
+    if spool.mode("silence") is not None:
+        _hang()
+    words = [word for word in arguments if word != "-UF"]
+    full = "-UF" in arguments
+    found, ids = getopt.getopt(words, "aJ:wl")
+    options = dict(found)
+    known = {job.id: job for job in spool.jobs()}
+    code = 0
+    if not ids:
+        ids = [one for one in known if "-a" in options or not spool.course(one).is_over]
+        if "-J" in options:
+            ids = [one for one in ids if known[one].name == options["-J"]]
+        if not ids:
+            name = options.get("-J")
+            return fail(f"Job <{name}> is not found" if name else "No unfinished job found", 254)
+    if not full:
+        print(_HEAD)
+    for one in ids:
+        if one in known:
+            text = described if full else row
+            sys.stdout.write(text(known[one], spool.course(one), spool.mode("hold")))
+        else:
+            code = fail(f"Job <{one}> is not found", 255)
+    return code
+
+
+def _bhist(spool: Spool, arguments: Sequence[str]) -> int:
+    """The log of events knows jobs that bjobs has forgotten."""
+    if spool.mode("silence") is not None:
+        _hang()
+    ids = [word for word in arguments if word != "-l"]
+    forgotten = spool.mode("forget")
+    spool.set_mode("forget", None)
+    try:
+        known = {job.id: job for job in spool.jobs()}
+    finally:
+        spool.set_mode("forget", forgotten)
+    told = [one for one in ids if one in known]
+    for one in told:
+        sys.stdout.write(history(known[one], spool.course(one)))
+    if not told:
+        print("No matching job found")
+        return 255
+    return 0
+
+
+def _bkill(spool: Spool, arguments: Sequence[str]) -> int:
+    if spool.mode("silence") is not None:
+        _hang()
+    known = {job.id for job in spool.jobs()}
+    code = 0
+    for one in arguments:
+        if one not in known:
+            code = fail(f"Job <{one}>: No matching job found", 255)
+        elif spool.course(one).is_over:
+            code = fail(f"Job <{one}>: Job has already finished", 255)
+        else:
+            spool.cancel(one, "user")
+            print(f"Job <{one}> is being terminated")
+    return code
+
+
+COMMANDS: dict[str, Command] = {"bsub": _bsub, "bjobs": _bjobs, "bhist": _bhist, "bkill": _bkill}
+
+
+def _hang() -> None:
+    """Wait for a master that is down, as all commands do: for ever."""
+    while True:
+        print("batch system daemon not responding ... still trying", file=sys.stderr, flush=True)
+        time.sleep(10)
+
+
+def _read(words: Sequence[str]) -> list[tuple[str, str]] | str:
+    """Options as bsub reads them, or its complaint."""
+    try:
+        return getopt.getopt(list(words), _KNOWN)[0]
+    except getopt.GetoptError as error:
+        if "requires" in error.msg:
+            return f"bsub: option requires an argument -- {error.opt}"
+        return f"bsub: illegal option -- {error.opt}"
+
+
+def _facts(options: dict[str, str], script: str) -> dict[str, Any]:
+    limit = options.get("-W")
+    hours, _, minutes = (limit or "0").rpartition(":")
+    whole = int(hours or 0) * 60 + int(minutes)
+    return {
+        "queue": options.get("-q", "normal"),
+        "project": options.get("-P", "default"),
+        "slots": int(options.get("-n", "1").partition(",")[0]),
+        "requirement": options.get("-R"),
+        "output": options.get("-o"),
+        "held": "-H" in options,
+        "limit": whole if limit else None,
+        "walltime": 60.0 * whole if whole else None,
+        "command": script.rstrip("\n").replace("\n", ";"),
+    }
