@@ -6,6 +6,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
+import signal
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -311,13 +313,15 @@ class Submitter:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
                 env=self._surroundings,
+                start_new_session=True,
             )
         except OSError as error:
             raise SchedulerError(f"{argv[0]} cannot be run here: {error}", command=argv) from error
         try:
             out, err = await asyncio.wait_for(process.communicate(text.encode()), _PATIENCE)
         except asyncio.TimeoutError:
-            process.kill()
+            with contextlib.suppress(ProcessLookupError):  # all of it: some are started by another
+                os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
             raise SchedulerError(
                 f"the scheduler did not answer within {_PATIENCE:.0f} s", command=argv
