@@ -40,6 +40,8 @@ class Failure:
         Whether `why` can say it again: not where another session has the name.
     daemons : bool
         Whether a daemon or a node of the cluster is stopped for it.
+    batch : bool
+        Whether `hpclaunch batch --wait` meets it, which shows the job's log as it comes.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Failure:
     long: bool = False
     on_record: bool = True
     daemons: bool = False
+    batch: bool = False
 
     def is_long(self, site: str) -> bool:
         """Whether only ``make test-long`` does it on one of the sites of `on`."""
@@ -382,6 +385,129 @@ FAILURES = (
         "`hpclaunch attach …` tries again",
         said="certificate",
         long=True,
+    ),
+    # Batch jobs
+    Failure(
+        "batch-no-script",
+        "A script that is not there",
+        "a path of the site at which nothing lies",
+        "there is no script ~/no/such.py on docker that you may read",
+        "give the path as the site's login node sees it; a script that is here on the laptop is "
+        "sent along",
+        said="No such file or directory",
+        batch=True,
+    ),
+    Failure(
+        "batch-no-dask-mpi",
+        "Environment without dask-mpi",
+        "an environment whose Python has neither mpi4py nor dask-mpi",
+        "the Python environment of … has no mpi4py and no dask-mpi… (job …)",
+        "install mpi4py and dask-mpi into that environment",
+        log="hpclaunch agent: no-mpi: …",
+        shown=r"(FAILED|COMPLETING|CANCELLED)\|",
+        on=_BOTH,
+        batch=True,
+    ),
+    Failure(
+        "batch-no-mpi-library",
+        "MPI library missing",
+        "an mpi4py that does not find the library it was built for (a stand-in's words)",
+        "mpi4py of … cannot load an MPI library (job …)",
+        "install mpi4py and dask-mpi into that environment, with the site's MPI library loaded",
+        log="libmpi.so.12: cannot open shared object file",
+        on=("local",),
+        batch=True,
+    ),
+    Failure(
+        "batch-no-launcher",
+        "Launcher missing",
+        "a program under [mpi] launcher that is not on the node",
+        "no-such-launcher is not here, so no rank can be started (job …)",
+        "name one that fits under [mpi] launcher in the profile",
+        log="hpclaunch agent: no-launcher: …",
+        on=("local",),
+        batch=True,
+    ),
+    Failure(
+        "batch-mismatched-launcher",
+        "Launcher and MPI library do not fit",
+        "MPICH's ranks started by `srun --mpi=none`; locally by a script that only starts so many",
+        "… ranks were started, but each thinks that there are 1 of them: the launcher and the MPI "
+        "library (MPICH…) do not fit together (job …)",
+        "name one that fits under [mpi] launcher in the profile",
+        log="hpclaunch agent: mpi-mismatch: …",
+        shown=r"(FAILED|COMPLETING|CANCELLED)\|",
+        on=_BOTH,
+        batch=True,
+    ),
+    Failure(
+        "batch-ranks-never-meet",
+        "Ranks that never meet",
+        "a launcher that starts nothing and goes on, and session.start_timeout = 3",
+        "the MPI ranks did not form a Dask cluster within 3 s (job …)",
+        "launcher and MPI library that do not fit together are the usual reason",
+        log="hpclaunch agent: mpi-hangs: …",
+        on=("local",),
+        batch=True,
+    ),
+    Failure(
+        "batch-over-committed",
+        "More memory than the node has",
+        "--memory 1000TB on this machine (a scheduler refuses that at the submit)",
+        "the ranks of a node would use 1000000.0 GB, and the job has … GB there (job …)",
+        "ask for less --memory, or for a queue whose nodes have more",
+        log="hpclaunch agent: over-committed: …",
+        on=("local",),
+        batch=True,
+    ),
+    Failure(
+        "batch-script-raises",
+        "A script that raises",
+        "a script whose last line raises",
+        "run.py ended with exit code 1 (job … of batch … on …)",
+        "`hpclaunch logs …` shows its whole output; mend it, or run it as it was",
+        log="ValueError: not good enough",
+        shown=r"(FAILED|COMPLETING)\|",
+        on=_BOTH,
+        long=True,
+        batch=True,
+    ),
+    Failure(
+        "batch-rank-dies",
+        "A rank that dies",
+        "SIGKILL for the process of a worker",
+        "… ended (…); with one rank all of them end (job …)",
+        "too much memory is the usual reason: ask for more --memory, or for fewer "
+        "--workers-per-node",
+        log="hpclaunch agent: rank-died: …",
+        shown=r"(FAILED|COMPLETING|CANCELLED)\|",
+        on=_BOTH,
+        long=True,
+        batch=True,
+    ),
+    Failure(
+        "batch-walltime",
+        "Walltime over",
+        "a script that goes on, and a short walltime",
+        "job … of batch … on … reached its walltime of 00:0…",
+        "start again with a longer --walltime",
+        said="TIMEOUT",
+        log="goes on",
+        shown=r"TIMEOUT\|",
+        long=True,
+        batch=True,
+    ),
+    Failure(
+        "batch-cancelled",
+        "Cancelled from outside",
+        "scancel while the script runs, by another program",
+        "job … of batch … on … was cancelled from outside",
+        "if it was not you, ask the site's help desk",
+        said="CANCELLED",
+        log="goes on",
+        shown=r"CANCELLED\|",
+        long=True,
+        batch=True,
     ),
 )
 

@@ -18,7 +18,8 @@ This page is made from the table that the tests run (`tests/e2e/failures.py`); `
 names, numbers and paths. Every failure below
 
 - is one `error:` with the site's own words, the last lines of the job's log and a `hint:`;
-- ends `hpclaunch start` with exit code 1, within 5 s of the scheduler showing it;
+- ends `hpclaunch start` or `hpclaunch batch --wait` with exit code 1, within 5 s of the scheduler
+  showing it;
 - leaves no job, no secret on the site or the laptop, and no process but a keeper that has other
   live sessions;
 - is said again by `hpclaunch why NAME`, until a new session takes the name.
@@ -27,20 +28,35 @@ Two limits of the 5 s. A job that has waited in the queue for long is asked abou
 that time, at most once a minute: its cancellation is noticed that late. And a failed job that
 takes its time to die is waited for, so that nothing is left.
 """
+_BATCHES = """\
+`hpclaunch batch --wait` shows the job's log as it comes, and the error behind it. With login,
+request and directory the same can go wrong as above."""
+
+_COLUMNS = (
+    "| failure | brought about by | `error:` | the site's words | the log | `hint:` | on |",
+    "|---|---|---|---|---|---|---|",
+)
 
 
 def page() -> str:
     """The text of the page."""
-    rows = [_row(one) for one in FAILURES]
+    sessions = [_row(one) for one in FAILURES if not one.batch]
+    batches = [_row(one) for one in FAILURES if one.batch]
     goes_on = [_harmless(one) for one in HARMLESS]
     return "\n".join(
         [
             _HEAD,
             "## Failures",
             "",
-            "| failure | brought about by | `error:` | the site's words | the log | `hint:` | on |",
-            "|---|---|---|---|---|---|---|",
-            *rows,
+            *_COLUMNS,
+            *sessions,
+            "",
+            "## Failures of batch jobs",
+            "",
+            _BATCHES,
+            "",
+            *_COLUMNS,
+            *batches,
             "",
             "## What is no failure",
             "",

@@ -1,6 +1,6 @@
 """Bring about each failure of the table, for real.
 
-Every function is named like its failure and returns the `hpclaunch start` that meets it. Machines
+Every function is named like its failure and returns the command that meets it. Machines
 and daemons that were disturbed are put right again in ``stage.after``.
 """
 
@@ -181,12 +181,17 @@ def quota(stage: Stage) -> Start:
 # The environment and Jupyter
 
 
-def no_jupyterlab(stage: Stage) -> Start:
+def _bare(stage: Stage) -> tuple[str, str]:
+    """Options for an environment that has nothing."""
     if not stage.place.is_local:
-        return stage.start("--environment", "bare")
+        return "--environment", "bare"
     bare = stage.folder / "bare"
     subprocess.run(["python3", "-m", "venv", "--without-pip", bare], check=True)
-    return stage.start("--set", f"environments.default.python={bare}/bin/python")
+    return "--set", f"environments.default.python={bare}/bin/python"
+
+
+def no_jupyterlab(stage: Stage) -> Start:
+    return stage.start(*_bare(stage))
 
 
 def no_python(stage: Stage) -> Start:
@@ -328,6 +333,97 @@ server.socket = context.wrap_socket(server.socket, server_side=True, do_handshak
 print(server.server_address[1], flush=True)
 server.serve_forever()
 """
+
+
+# Batch jobs
+
+_GOES_ON = """
+import time
+print("goes on", flush=True)
+time.sleep(600)
+"""
+_KILLS = """
+import os, signal, time
+from distributed import Client
+client = Client()
+client.submit(lambda: os.kill(os.getpid(), signal.SIGKILL))
+time.sleep(600)
+"""
+_ALONE = """#!/bin/bash
+for word; do shift; case $word in --ntasks=*) ranks=${word#*=} ;; --kill*) break ;; esac; done
+for ((rank = 0; rank < ranks; rank++)); do "$@" & done
+wait
+"""
+_NO_LIBRARY = """
+class rc: pass
+def __getattr__(name):
+    raise ImportError("libmpi.so.12: cannot open shared object file")
+"""
+
+
+def _launcher(*words: str) -> tuple[str, str]:
+    return "--set", f"mpi.launcher={json.dumps(words)}"
+
+
+def _stand_in(stage: Stage, text: str) -> tuple[str, str]:
+    """Options for a launcher that takes srun's options."""
+    folder = stage.put("srun", text)
+    (Path(folder) / "srun").chmod(0o755)
+    return _launcher(f"{folder}/srun")
+
+
+def batch_no_script(stage: Stage) -> Start:
+    return stage.batch("~/no/such.py")
+
+
+def batch_no_dask_mpi(stage: Stage) -> Start:
+    return stage.batch("print('never')", *_bare(stage))
+
+
+def batch_no_mpi_library(stage: Stage) -> Start:
+    hidden = stage.folder / "hidden" / "mpi4py"
+    hidden.mkdir(parents=True)
+    (hidden / "__init__.py").write_text(_NO_LIBRARY)
+    path = f"export PYTHONPATH={hidden.parent}"
+    return stage.batch("print('never')", *_setup(path))
+
+
+def batch_no_launcher(stage: Stage) -> Start:
+    return stage.batch("print('never')", *_launcher("no-such-launcher"))
+
+
+def batch_mismatched_launcher(stage: Stage) -> Start:
+    if stage.place.is_local:
+        return stage.batch("print('never')", *_stand_in(stage, _ALONE))
+    return stage.batch("print('never')", *_launcher("srun", "--mpi=none"))
+
+
+def batch_ranks_never_meet(stage: Stage) -> Start:
+    launcher = _stand_in(stage, "#!/bin/sh\nexec sleep 600\n")
+    return stage.batch("print('never')", *launcher, "--set", "session.start_timeout=3")
+
+
+def batch_over_committed(stage: Stage) -> Start:
+    return stage.batch("print('never')", "--memory", "1000TB")
+
+
+def batch_script_raises(stage: Stage) -> Start:
+    return stage.batch("raise ValueError('not good enough')")
+
+
+def batch_rank_dies(stage: Stage) -> Start:
+    return stage.batch(_KILLS)
+
+
+def batch_walltime(stage: Stage) -> Start:
+    return stage.batch(_GOES_ON, "--walltime", "0:01:00")
+
+
+def batch_cancelled(stage: Stage) -> Start:
+    process = stage.batch(_GOES_ON)
+    eventually(lambda: "goes on" in stage.output(), timeout=60, what="the script runs")
+    _scancel(stage)
+    return process
 
 
 # Daemons of the site

@@ -66,6 +66,27 @@ class Stage:
         self.started.append(process)
         return process
 
+    def batch(self, script: str, *options: str) -> subprocess.Popen[str]:
+        """`hpclaunch batch --wait` with a script: a path of the site, or the text of one."""
+        if not script.startswith("~/"):
+            (self.folder / "run.py").write_text(script)
+            script = str(self.folder / "run.py")
+        with (
+            (self.folder / "out").open("w") as out,
+            (self.folder / f"err{len(self.started)}").open("w") as err,
+        ):
+            process = self.laptop.spawn(
+                "batch", self.place.site, script, "--wait", "--name", self.name,
+                *self.place.options, *options,
+                stdout=out, stderr=err,
+            )  # fmt: skip
+        self.started.append(process)
+        return process
+
+    def output(self) -> str:
+        """What the batch's job has said so far."""
+        return (self.folder / "out").read_text()
+
     def told(self) -> str:
         """What the last start has told so far."""
         return (self.folder / f"err{len(self.started) - 1}").read_text()
@@ -143,7 +164,7 @@ class Stage:
     def _no_secret_on_the_laptop(self) -> None:
         folder = self.laptop.home / "state" / "sessions" / self.name
         left = {path.name for path in folder.iterdir()} if folder.exists() else set()
-        assert left <= {"record.json"}, left
+        assert left <= {"record.json", "program"}, left
         for path in self.laptop.home.rglob("*"):
             if path.is_file() and path.suffix != ".py":
                 assert b"PRIVATE KEY" not in path.read_bytes(), path

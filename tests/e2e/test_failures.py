@@ -70,7 +70,7 @@ def fails_as_the_table_says(failure: Failure, stage: Stage) -> None:
             slurm.look_after(over)  # the watcher may be a look behind
     told = stage.told()
     assert code == 1, told
-    _is_one_error(failure, told)
+    _is_one_error(failure, told, stage.output() if failure.batch else "")
     if slurm is not None:
         shown = slurm.first(failure.shown)
         assert shown is not None, f"Slurm showed only {slurm.all()}\n{told}"
@@ -85,7 +85,8 @@ def fails_as_the_table_says(failure: Failure, stage: Stage) -> None:
     stage.leaves_nothing()
 
 
-def _is_one_error(failure: Failure, told: str) -> None:
+def _is_one_error(failure: Failure, told: str, output: str) -> None:
+    """One error and one hint, and the log: in the error, or in the `output` before it."""
     lines = told.splitlines()
     errors = [line for line in lines if line.startswith("error: ")]
     hints = [line for line in lines if line.startswith("hint: ")]
@@ -95,7 +96,7 @@ def _is_one_error(failure: Failure, told: str) -> None:
     assert says(hints[0], failure.next), told
     said, log = _part(told, "  the site said:"), _part(told, "  last lines of the log:")
     assert says(said, failure.said), told
-    assert says(log, failure.log), told
+    assert says(f"{output}\n{log}", failure.log), f"{output}\n{told}"
 
 
 def _part(told: str, head: str) -> str:
