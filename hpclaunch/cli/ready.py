@@ -8,19 +8,17 @@ import sys
 import time
 from typing import Any
 
+from hpclaunch.cli.arrivals import Arrivals
+from hpclaunch.cli.board import board_here
 from hpclaunch.cli.sessions import idle_limit
 from hpclaunch.cli.tell import tell
-from hpclaunch.errors import HpclaunchError
 from hpclaunch.keeper.client import KeeperClient
 from hpclaunch.sessions.book import Book
-from hpclaunch.sessions.cluster import arrival_words, ask_cluster
 from hpclaunch.sessions.follow import outcome_error
 from hpclaunch.sessions.record import Record
 
 __all__ = ["ready_document", "stay"]
 
-_ANSWER = 3.0  # seconds for the cluster to answer
-_OFTEN, _SELDOM = 1.0, 5.0  # seconds between two looks at workers that start, or whose jobs wait
 _SLEPT = 5.0  # seconds between two looks that are meant to be half a second apart
 
 
@@ -45,8 +43,10 @@ def stay(keeper: KeeperClient, book: Book, record: Record, arguments: argparse.N
         return 0
     if sys.stderr.isatty():
         tell(f"Ctrl-C lets go of the terminal; `hpclaunch stop {record.name}` ends the session")
+    board = None if arguments.json else board_here()
     try:
-        return _watch(keeper, book, record, Arrivals(record, token))
+        with Arrivals(record, token, board) as arrivals:
+            return _watch(keeper, book, record, arrivals)
     except KeyboardInterrupt:
         tell(f"session {record.name} lives on; `hpclaunch attach {record.name}` opens it again")
         return 130
@@ -68,41 +68,6 @@ def _dask_words(record: Record) -> list[str]:
     if dask.get("problem"):
         lines.append(f"warning: Dask workers were refused by the scheduler: {dask['problem']}")
     return lines
-
-
-class Arrivals:
-    """Tells how the Dask workers of a session arrive, until all that were asked for are there.
-
-    Parameters
-    ----------
-    record : Record
-    token : str
-        Jupyter's.
-    """
-
-    def __init__(self, record: Record, token: str) -> None:
-        self._token = token
-        self._told: str | None = None
-        self._next = time.monotonic()
-        self._wanted = record.dask is not None and bool(record.rendezvous)
-
-    def look(self, record: Record) -> None:
-        """Ask the cluster, where it is time to, and tell what has changed."""
-        if not self._wanted or not record.tunnel or time.monotonic() < self._next:
-            return
-        try:
-            document = ask_cluster(record, self._token, timeout=_ANSWER)
-        except HpclaunchError:
-            self._next = time.monotonic() + _SELDOM  # what is wrong with it is told by others
-            return
-        words = arrival_words(document)
-        if words != self._told:
-            self._told = words
-            tell(f"{record.name}: Dask: {words}")
-        asked = document["workers"]
-        self._wanted = asked is not None and document["present"] < asked
-        waits = any(job["state"] == "queued" for job in document["jobs"])
-        self._next = time.monotonic() + (_SELDOM if waits else _OFTEN)
 
 
 def _watch(keeper: KeeperClient, book: Book, record: Record, arrivals: Arrivals) -> int:

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
+import time
+from typing import Any
 
+from hpclaunch.cli.arrivals import Arrivals
+from hpclaunch.cli.board import board_here
+from hpclaunch.cli.tell import tell
 from hpclaunch.errors import SessionError, UsageError
 from hpclaunch.sessions.book import Book
 from hpclaunch.sessions.cluster import ask_cluster, cluster_lines
+from hpclaunch.sessions.follow import outcome_error
+from hpclaunch.sessions.record import Record
 
 __all__ = ["scale"]
+
+_TICK = 0.2  # seconds
 
 
 def scale(arguments: argparse.Namespace) -> int:
@@ -42,11 +52,33 @@ def scale(arguments: argparse.Namespace) -> int:
             f"session {record.name} is {record.state}, and cannot be asked",
             hint=f"`hpclaunch attach {record.name}` connects to it; then scale again",
         )
-    document = ask_cluster(record, book.token(record.name), request)
+    token = book.token(record.name)
+    document = ask_cluster(record, token, request)
+    board = None if arguments.json or not sys.stdout.isatty() else board_here()
+    if board is not None and document["workers"] is not None:
+        return _watch(book, record, Arrivals(record, token, board), document)
     if arguments.json:
         print(json.dumps(document))
     else:
         print("\n".join(cluster_lines(document)))
+    return 0
+
+
+def _watch(book: Book, record: Record, arrivals: Arrivals, document: dict[str, Any]) -> int:
+    """Stay until all workers are there; the session goes on without us."""
+    tell(cluster_lines(document)[0])
+    try:
+        with arrivals:
+            arrivals.show(record, document)
+            while arrivals.awaited:
+                time.sleep(_TICK)
+                record = book.read(record.name)
+                if record.outcome is not None:
+                    raise outcome_error(record)
+                arrivals.look(record)
+    except KeyboardInterrupt:
+        tell(f"they are asked for all the same; `hpclaunch status {record.name}` shows them")
+        return 130
     return 0
 
 

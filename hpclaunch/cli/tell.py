@@ -5,19 +5,31 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.status import Status
 
-__all__ = ["Progress", "table", "tell"]
+__all__ = ["Progress", "table", "tell", "through"]
+
+
+_printer: Callable[[str], None] | None = None
 
 
 def tell(line: str) -> None:
     """Print one line for the person."""
-    print(line, file=sys.stderr, flush=True)
+    if _printer is not None:
+        _printer(line)
+    else:
+        print(line, file=sys.stderr, flush=True)
+
+
+def through(printer: Callable[[str], None] | None) -> None:
+    """Have `printer` print what is told, because it knows what else is on the terminal."""
+    global _printer
+    _printer = printer
 
 
 class Progress:

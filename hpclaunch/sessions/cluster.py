@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from typing import Any
 
 from hpclaunch.errors import HpclaunchError, SessionError
 from hpclaunch.node.layout import CLUSTER_PAGE
 from hpclaunch.sessions.record import Record
 
-__all__ = ["arrival_words", "ask_cluster", "cluster_lines"]
+__all__ = ["arrival_rows", "arrival_words", "ask_cluster", "cluster_lines", "present_words"]
 
 _PATIENCE = 190.0  # seconds: the holder's own patience with the scheduler, and a little
 
@@ -94,11 +95,16 @@ def cluster_lines(document: dict[str, Any]) -> list[str]:
     if document["job_memory"]:
         lines[0] += f" (a job asks the scheduler for {document['job_memory'] / 10**9:.2f} GB)"
     for (state, reason, start), ids in _alike(document).items():
-        shown = ids[0] if len(ids) == 1 else f"{len(ids)} jobs ({ids[0]} … {ids[-1]})"
-        lines.append(f"  {shown}: {_words(state, reason, start)}")
+        lines.append(f"  {_together(ids)}: {_words(state, reason, start)}")
     if document["problem"]:
         lines.append(f"  the scheduler refused more: {document['problem']}")
     return lines
+
+
+def present_words(document: dict[str, Any]) -> str:
+    """How many workers are there, and how many were asked for."""
+    asked = document["workers"]
+    return f"{document['present']}{'' if asked is None else f' of {asked}'} workers are here"
 
 
 def arrival_words(document: dict[str, Any]) -> str:
@@ -109,8 +115,7 @@ def arrival_words(document: dict[str, Any]) -> str:
     document : dict
         As `ask_cluster` returns it.
     """
-    asked = document["workers"]
-    words = [f"{document['present']}{'' if asked is None else f' of {asked}'} workers are here"]
+    words = [present_words(document)]
     for (state, reason, start), ids in _alike(document).items():
         if state != "running":
             words.append(f"{len(ids)} jobs {_words(state, reason, start)}")
@@ -118,13 +123,71 @@ def arrival_words(document: dict[str, Any]) -> str:
     return "; ".join(words)
 
 
+def arrival_rows(document: dict[str, Any], most: int) -> list[tuple[str, str, str, str, str]]:
+    """The worker jobs as rows of a table: job, state, reason, expected start, workers.
+
+    Parameters
+    ----------
+    document : dict
+        As `ask_cluster` returns it.
+    most : int
+        Most rows. Where there are more jobs, those that are alike are one row; where that is not
+        enough, those in the same state; and of more states than that the last are left out.
+    """
+    jobs = document["jobs"]
+    rows: list[tuple[str, str, str, str, str]] = []
+    for alike in (_by_job, _by_kind, _by_state):
+        rows = [
+            (_together([job["id"] or "?" for job in same]), *key[1:], _workers_of(same))
+            for key, same in _grouped(jobs, alike).items()
+        ]
+        if len(rows) <= most:
+            break
+    return rows[:most]
+
+
+_Key = tuple[str, str, str, str]
+
+
+def _by_job(job: dict[str, Any]) -> _Key:
+    return job["name"], job["state"], job["reason"], _start_of(job)
+
+
+def _by_kind(job: dict[str, Any]) -> _Key:
+    return "", job["state"], job["reason"], _start_of(job)
+
+
+def _by_state(job: dict[str, Any]) -> _Key:
+    return "", job["state"], "", ""
+
+
+def _grouped(
+    jobs: list[dict[str, Any]], alike: Callable[[dict[str, Any]], _Key]
+) -> dict[_Key, list[dict[str, Any]]]:
+    found: dict[_Key, list[dict[str, Any]]] = {}
+    for job in jobs:
+        found.setdefault(alike(job), []).append(job)
+    return found
+
+
+def _workers_of(jobs: list[dict[str, Any]]) -> str:
+    return str(sum(job["workers"] for job in jobs))
+
+
+def _start_of(job: dict[str, Any]) -> str:
+    return (job["expected_start"] or "").replace("T", " ")
+
+
+def _together(ids: list[str]) -> str:
+    return ids[0] if len(ids) == 1 else f"{len(ids)} jobs ({ids[0]} … {ids[-1]})"
+
+
 def _alike(document: dict[str, Any]) -> dict[tuple[str, str, str], list[str]]:
     """The ids of jobs that are in the same state, for the same reason, with the same start."""
-    found: dict[tuple[str, str, str], list[str]] = {}
-    for job in document["jobs"]:
-        start = (job["expected_start"] or "").replace("T", " ")
-        found.setdefault((job["state"], job["reason"], start), []).append(job["id"] or "?")
-    return found
+    return {
+        key[1:]: [job["id"] or "?" for job in same]
+        for key, same in _grouped(document["jobs"], _by_kind).items()
+    }
 
 
 def _words(state: str, reason: str, start: str) -> str:
