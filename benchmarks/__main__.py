@@ -17,7 +17,7 @@ from pathlib import Path
 
 from benchmarks.plot import draw
 
-NAMES = ("launch", "tunnel", "load", "elastic", "many")
+NAMES = ("launch", "tunnel", "load", "elastic", "many", "tls")
 
 
 def main() -> int:
