@@ -24,6 +24,7 @@ from distributed import Security
 
 from hpclaunch.clusters.elastic import BatchCluster
 from hpclaunch.clusters.submitter import Submitter
+from hpclaunch.clusters.ways import Commands, here
 from hpclaunch.node import address
 from hpclaunch.node.daskconfig import Place, settings
 from hpclaunch.node.files import write_private_json
@@ -77,7 +78,9 @@ class Bench:
     @contextlib.asynccontextmanager
     async def ours(self) -> AsyncIterator[Any]:
         """The session's own cluster, watched as its holder does."""
-        submitter = Submitter(Slurm(), self.session.worker_job_name, dict(os.environ))
+        submitter = Submitter(
+            Slurm(), self.session.worker_job_name, Commands(Slurm(), here(os.environ))
+        )
         node = Path(self.place.node_directory)
         for left in node.iterdir():
             if left.is_socket():

@@ -71,6 +71,7 @@ async def _measure(size: int, folder: Path) -> dict[str, float]:
 
     from hpclaunch.clusters.elastic import BatchCluster
     from hpclaunch.clusters.submitter import Submitter
+    from hpclaunch.clusters.ways import Commands, here
     from hpclaunch.node.daskconfig import Place, settings
     from hpclaunch.node.layout import Layout
     from hpclaunch.node.spec import read_session
@@ -92,7 +93,7 @@ async def _measure(size: int, folder: Path) -> dict[str, float]:
     place = Place("127.0.0.1", sys.executable, "", str(node))
     dask.config.set(dask.config.merge(dask.config.config, settings(session, place)))
     environment = {**os.environ, "PATH": f"{commands}:{os.environ['PATH']}"}
-    submitter = Submitter(Slurm(), session.worker_job_name, environment)
+    submitter = Submitter(Slurm(), session.worker_job_name, Commands(Slurm(), here(environment)))
     async with BatchCluster(session, place, submitter, None) as cluster:
         process = psutil.Process()
         await cluster.set_workers(1)

@@ -55,6 +55,12 @@ class DaskPlan:
     max_jobs : int or None
         Most worker jobs at one time, as far as the profile knows.
     local_directory : str or None
+    submit : {"node", "ssh", "laptop"}
+        Who submits worker jobs while the session runs.
+    submit_host : str or None
+        The login node, where a compute node submits by ssh.
+    submit_prologue : tuple of str
+        Lines of sh that run there first.
     """
 
     mode: Literal["jobqueue", "local"]
@@ -63,6 +69,9 @@ class DaskPlan:
     processes: int
     max_jobs: int | None
     local_directory: str | None
+    submit: Literal["node", "ssh", "laptop"] = "node"
+    submit_host: str | None = None
+    submit_prologue: tuple[str, ...] = ()
 
     @property
     def jobs(self) -> int:
@@ -402,7 +411,22 @@ def _plan_worker(loaded: LoadedSite, job: JobSpec, workers: int) -> DaskPlan | N
         processes=processes,
         max_jobs=most_jobs(loaded, queue, beside=job),
         local_directory=dask.local_directory,
+        submit=dask.submit,
+        submit_host=_submit_host(loaded) if dask.submit == "ssh" else None,
+        submit_prologue=site.login.prologue if dask.submit == "ssh" else (),
     )
+
+
+def _submit_host(loaded: LoadedSite) -> str:
+    """The login node as the compute nodes know it."""
+    host = loaded.site.dask.submit_host or loaded.site.login.host
+    if host is None:
+        raise PlanError(
+            f"site {loaded.site.name} submits worker jobs by ssh, and names no host for it "
+            f"(dask.submit in {loaded.origin('dask', 'submit')})",
+            hint="give --set dask.submit_host=HOST, the login node as compute nodes know it",
+        )
+    return host
 
 
 def _warnings(loaded: LoadedSite, job: JobSpec, dask: DaskPlan | None, who: str) -> list[str]:

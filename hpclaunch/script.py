@@ -9,7 +9,7 @@ import functools
 import io
 import json
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "agent_spec",
     "render_session",
+    "render_worker",
     "session_files",
     "tar_of",
     "warm_up",
@@ -61,6 +62,25 @@ def render_session(plan: Plan, scheduler: Scheduler, *, session_dir: str, lib_di
         exit_tells=scheduler.exit_tells,
         session_dir=session_dir,
         lib_dir=lib_dir,
+    )
+
+
+def render_worker(directives: Sequence[str], *, session_dir: str, number: int) -> str:
+    """Render the batch script of worker jobs that the laptop submits for a session.
+
+    All that the scheduler reads is the laptop's own. What the jobs run is known in the session
+    only, and read on the node.
+
+    Parameters
+    ----------
+    directives : sequence of str
+        The lines that describe the job.
+    session_dir : str
+    number : int
+        Of the session's order.
+    """
+    return _template("worker.sh.j2").render(
+        directives=directives, session_dir=session_dir, number=number
     )
 
 
@@ -107,6 +127,9 @@ def _worker_spec(plan: Plan) -> dict[str, object]:
         "extra_directives": list(job.extra),
         "setup": [f"module load {quote(module)}" for module in plan.modules] + list(plan.setup),
         "local_directory": plan.worker.local_directory,
+        "submit": plan.worker.submit,
+        "submit_host": plan.worker.submit_host,
+        "submit_prologue": list(plan.worker.submit_prologue),
     }
 
 

@@ -66,10 +66,13 @@ def status(arguments: argparse.Namespace) -> int:
     dask = _cluster(book, record, one["state"])
     if dask is not None:
         one["dask"] = dask
+    if (words := _scaling_waits(record, one["state"])) is not None:
+        one["waits"] = words
     if arguments.json:
         print(json.dumps(one))
         return 0
     one.pop("dask", None)
+    waits = one.pop("waits", None)
     for key, value in one.items():
         print(f"{key.replace('_', ' ')}: {'-' if value is None else value}")
     if record.outcome is not None and record.outcome["error"] is not None:
@@ -78,6 +81,8 @@ def status(arguments: argparse.Namespace) -> int:
         print(f"url: {record.url}/lab (`hpclaunch attach {record.name}` opens it)")
     if dask is not None:
         print("\n".join(cluster_lines(dask)))
+    if waits is not None:
+        print(waits)
     return 0
 
 
@@ -172,7 +177,10 @@ def reasons(record: Record, reachable: bool) -> dict[str, Any]:
     if state == "unreachable":
         return {
             "cause": record.trouble or "no program on this laptop holds its connection",
-            "evidence": [f"last heard of: {_age(document(record, reachable)['as_of'])}"],
+            "evidence": [
+                f"last heard of: {_age(document(record, reachable)['as_of'])}",
+                *([waits] if (waits := _scaling_waits(record, state)) else []),
+            ],
             "next": f"`hpclaunch attach {name}` connects again",
         }
     refused = ((record.rendezvous or {}).get("dask") or {}).get("problem")
@@ -183,6 +191,16 @@ def reasons(record: Record, reachable: bool) -> dict[str, Any]:
             "next": "the tables [dask] and [[queues]] of the site's profile say what is asked for",
         }
     return {"cause": f"nothing is wrong: it is {state}", "evidence": [], "next": None}
+
+
+def _scaling_waits(record: Record, state: str) -> str | None:
+    """That scaling waits for this very laptop, in words, where it does."""
+    if record.workers is None or state != "unreachable":
+        return None
+    return (
+        "scaling waits: this laptop submits the session's worker jobs, and is not connected "
+        f"(`hpclaunch attach {record.name}` connects it)"
+    )
 
 
 def idle_limit(record: Record) -> str | None:

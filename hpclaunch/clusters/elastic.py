@@ -330,7 +330,8 @@ class BatchCluster(JobQueueCluster):  # type: ignore[misc]
             ``scheduler`` (its address), ``workers`` asked for (None while it adapts itself),
             ``adaptive`` (``minimum`` and ``maximum``, or None), ``present`` workers, ``jobs`` (a
             list of ``id, name, state, reason, expected_start, workers``), ``problem`` in the
-            scheduler's words or None, and of one worker ``threads`` and ``memory`` (bytes it may
+            scheduler's words or None, ``waits`` (for what scaling waits, in words, or None), and
+            of one worker ``threads`` and ``memory`` (bytes it may
             use); ``job_memory`` is what the scheduler was asked for (bytes).
         """
         present = Counter(map(job_of, self._present()))
@@ -343,6 +344,7 @@ class BatchCluster(JobQueueCluster):  # type: ignore[misc]
                 self._job_document(name, job, present[name]) for name, job in self.workers.items()
             ],
             "problem": self.problem or self._silence,
+            "waits": self._submitter.waits,
             "threads": self._jobs.cores,
             "memory": workerjob.memory_limit(self._jobs),
             "job_memory": self._jobs.memory * self.processes,
@@ -383,7 +385,7 @@ class BatchCluster(JobQueueCluster):  # type: ignore[misc]
         """Watch the jobs for ever: know how each is, and replace those that are over."""
         pause = _QUICK
         while True:
-            news, looked = False, time.monotonic()
+            news, looked, waited = False, time.monotonic(), self._submitter.waits
             try:
                 news = await self._look()
                 if self._submitter.may_have_strays:
@@ -395,7 +397,11 @@ class BatchCluster(JobQueueCluster):  # type: ignore[misc]
                 log.warning("\n".join(error.lines()))
             except Exception:  # nobody else minds the jobs: go on, whatever it was
                 log.exception("the worker jobs could not be followed")
-            pause = _QUICK if news else min(pause * 1.5, _SLOW)
+            waits = self._submitter.waits
+            if waits != waited:
+                self._changed()
+            # Whoever is waited for is looked for all the time, and costs no scheduler anything.
+            pause = _QUICK if news or waits is not None else min(pause * 1.5, _SLOW)
             if await self._sleep(pause):
                 pause = _QUICK
                 await asyncio.sleep(max(_SETTLE, _QUICK - (time.monotonic() - looked)))
@@ -416,6 +422,8 @@ class BatchCluster(JobQueueCluster):  # type: ignore[misc]
         known = {name: job for name, job in self.workers.items() if job.job_id is not None}
         self._silence = None
         if not known:
+            if self._submitter.waits is not None:
+                await self._submitter.status([])  # which sees that there is nothing to wait for
             return False
         said = await self._submitter.status([str(job.job_id) for job in known.values()])
         over: dict[str, str] = {}
@@ -425,7 +433,8 @@ class BatchCluster(JobQueueCluster):  # type: ignore[misc]
                 continue  # gone while we asked
             told = said[str(job.job_id)]
             if told.state is JobState.UNKNOWN and not told.word:
-                self._silence = f"the scheduler does not answer: {told.reason}"
+                if self._submitter.waits is None:
+                    self._silence = f"the scheduler does not answer: {told.reason}"
                 continue
             job.missing = job.missing + 1 if told.state is JobState.LOST else 0
             if told.state is JobState.LOST and job.missing < 2:
@@ -504,8 +513,9 @@ class BatchCluster(JobQueueCluster):  # type: ignore[misc]
         try:
             await self._correct_state()
         except SchedulerError as error:
-            self.problem = error.said or error.what
-            self._wait_longer()
+            if self._submitter.waits is None:
+                self.problem = error.said or error.what
+                self._wait_longer()
             if tell:
                 raise
         else:
@@ -538,6 +548,10 @@ class BatchCluster(JobQueueCluster):  # type: ignore[misc]
         if op == "remove":
             self._wake()
         self._changed()
+
+    def _correct_state(self) -> Awaitable[None]:
+        """As distributed's; several wait for the same, and one that is cancelled ends it not."""
+        return asyncio.shield(super()._correct_state())
 
     def _wake(self) -> None:
         self._woken.set()

@@ -24,9 +24,12 @@ import dask
 
 from hpclaunch.clusters import control
 from hpclaunch.clusters.jobspage import add_jobs_page
+from hpclaunch.clusters.laptop import ByLaptop
 from hpclaunch.clusters.localprocesses import LocalProcesses
 from hpclaunch.clusters.state import Journal, State
 from hpclaunch.clusters.submitter import Submitter, outside_of_job
+from hpclaunch.clusters.ways import Commands, Way, by_ssh, here
+from hpclaunch.clusters.workerjob import jobs_of
 from hpclaunch.errors import HpclaunchError, SchedulerError
 from hpclaunch.node import daskconfig
 from hpclaunch.node.clock import ends_at
@@ -36,6 +39,7 @@ from hpclaunch.node.files import write_private_json
 from hpclaunch.node.layout import Layout
 from hpclaunch.node.processes import end_with_parent
 from hpclaunch.node.spec import Session, read_session
+from hpclaunch.schedulers.base import Scheduler
 from hpclaunch.schedulers.kinds import batch_scheduler
 
 __all__ = ["Holder", "main"]
@@ -115,13 +119,25 @@ class Holder:
         from hpclaunch.clusters.elastic import BatchCluster
 
         session = self._session
-        self._submitter = Submitter(
-            batch_scheduler(session.scheduler, session.scheduler_options, session.scheduler_quirks),
-            session.worker_job_name,
-            outside_of_job(self._surroundings),
+        scheduler = batch_scheduler(
+            session.scheduler, session.scheduler_options, session.scheduler_quirks
         )
+        way = self._way(scheduler)
+        self._submitter = Submitter(scheduler, session.worker_job_name, way)
         end = ends_at(session, datetime.now(timezone.utc), self._surroundings)
         return await BatchCluster(session, self._place, self._submitter, end, self._journal.changed)
+
+    def _way(self, scheduler: Scheduler) -> Way:
+        """To the scheduler, as the session's profile has it."""
+        jobs, outside = jobs_of(self._session), outside_of_job(self._surroundings)
+        if jobs.submit == "laptop":
+            return ByLaptop(self._session, scheduler)
+        if jobs.submit == "ssh":
+            assert jobs.submit_host is not None
+            control = str(Path(self._place.node_directory, "ssh"))
+            run = by_ssh(jobs.submit_host, jobs.submit_prologue, outside, control)
+            return Commands(scheduler, run)
+        return Commands(scheduler, here(outside))
 
     def _configure(self) -> None:
         """Let notebooks know where the scheduler is."""

@@ -91,6 +91,7 @@ class LocalProcesses(SpecCluster):  # type: ignore[misc]
             "present": len(scheduler.workers) if scheduler is not None else 0,
             "jobs": [],
             "problem": None,
+            "waits": None,
             "threads": self._jobs.cores,
             "memory": self._jobs.memory,
             "job_memory": None,

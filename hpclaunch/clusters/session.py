@@ -112,6 +112,7 @@ def summary(document: dict[str, Any]) -> str:
         states[text] = states.get(text, 0) + 1
     words += [f"{number} jobs {state}" for state, number in states.items()]
     words += [f"refused: {document['problem']}"] if document["problem"] else []
+    words += [document["waits"]] if document["waits"] else []
     return ", ".join(words)
 
 

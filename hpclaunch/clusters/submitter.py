@@ -1,28 +1,22 @@
 """Submits worker jobs from inside a job, many in one submission, and cancels every one of them."""
-# ruff: noqa: UP017, UP041  (runs on the environment's Python, which may be 3.9 or 3.10)
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import os
-import signal
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
 from typing import Any
 
+from hpclaunch.clusters.ways import Way
 from hpclaunch.errors import SchedulerError, SubmitError
 from hpclaunch.schedulers.base import JobSpec, JobState, JobStatus, Scheduler
-from hpclaunch.shell import Completed
 
 __all__ = ["Script", "Submitter", "outside_of_job"]
 
 log = logging.getLogger("hpclaunch.holder")
 
 _AT_ONCE = 4  # submit commands that run at the same time: controllers are shared
-_PATIENCE = 60.0  # seconds for one command of the scheduler
 
 Script = Callable[[JobSpec, Sequence[str]], str]
 """The text of a batch script for a job and the names of its copies."""
@@ -79,21 +73,20 @@ class Submitter:
     scheduler : Scheduler
     name : str
         The name that the worker jobs of this session have, and nobody else's.
-    surroundings : mapping
-        The environment for the scheduler's commands.
+    way : Way
+        To the scheduler.
     """
 
-    def __init__(self, scheduler: Scheduler, name: str, surroundings: Mapping[str, str]) -> None:
+    def __init__(self, scheduler: Scheduler, name: str, way: Way) -> None:
         self._scheduler = scheduler
         self._name = name
-        self._surroundings = dict(surroundings)
+        self._way = way
         self._turn = asyncio.Semaphore(_AT_ONCE)
         self._closing = False
         self._orders: list[_Order] = []
         self._cancels: list[tuple[Sequence[str], asyncio.Future[None]]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._most_copies: int | None = None
-        self._since = datetime.now(timezone.utc)
         self._submissions: set[str] = set()
         self._alive: dict[str, None] = {}
         self.may_have_strays = False
@@ -108,6 +101,11 @@ class Submitter:
     def scheduler(self) -> Scheduler:
         """Whose jobs they are."""
         return self._scheduler
+
+    @property
+    def waits(self) -> str | None:
+        """For what nothing can be submitted or cancelled now, in words; None where it can."""
+        return self._way.waits
 
     async def submit(self, spec: JobSpec, name: str, script: Script) -> str:
         """Submit one job; returns its id.
@@ -140,7 +138,7 @@ class Submitter:
             If one may still be alive.
         """
         alive = [job for job in jobs if job in self._alive]
-        if not alive:
+        if not alive or (self._closing and self._way.ends_with_session):
             return
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if not self._cancels:
@@ -154,17 +152,9 @@ class Submitter:
         Of those that have left its queue the accounting is asked, where there is one.
         """
         try:
-            said = await self._run(self._scheduler.status_command(jobs))
+            return await self._way.status(jobs)
         except SchedulerError as error:
             return {one: JobStatus(one, JobState.UNKNOWN, reason=error.what) for one in jobs}
-        told = dict(self._scheduler.parse_status(said, jobs))
-        lost = [one for one in jobs if told[one].state is JobState.LOST]
-        command = self._scheduler.history_command(lost, self._since) if lost else None
-        if command is not None:
-            with contextlib.suppress(SchedulerError):  # then they stay lost
-                past = self._scheduler.parse_history(await self._run(command), lost)
-                told.update({one: past[one] for one in lost if past[one].state.is_final})
-        return told
 
     def never_starts(self, status: JobStatus) -> str | None:
         """Why a waiting job can never start, in words."""
@@ -195,12 +185,17 @@ class Submitter:
     async def cancel_all(self) -> None:
         """Cancel every worker job, also one whose id was never told; submit no more.
 
+        Where the laptop submits it cancels too: it sees that the session ends.
+
         Raises
         ------
         SchedulerError
             If one may still be alive.
         """
         self._closing = True
+        if self._way.ends_with_session:
+            self._way.leave()
+            return
         await self._cancel_now(self.alive)
         for _ in range(_AT_ONCE):  # a command that is under way ends before we look
             await self._turn.acquire()
@@ -224,22 +219,30 @@ class Submitter:
         task.add_done_callback(self._tasks.discard)
 
     async def _submit_group(self, orders: list[_Order]) -> None:
-        most = await self._copies() if len(orders) > 1 else 1
+        try:
+            most = await self._copies() if len(orders) > 1 else 1
+        except SchedulerError as error:
+            _fail(orders, error)
+            return
         parts = [orders[start : start + most] for start in range(0, len(orders), most)]
         await asyncio.gather(*map(self._submit_part, parts))
 
     async def _copies(self) -> int:
-        """How many copies of a job one submission may have; the scheduler is asked once."""
+        """How many copies of a job one submission may have; the scheduler is asked once.
+
+        Raises
+        ------
+        SchedulerError
+            If nothing can be submitted now.
+        """
         if self._most_copies is None:
-            command = self._scheduler.copies_command()
-            if command is None:
-                self._most_copies = 1
-            else:
-                try:
-                    self._most_copies = self._scheduler.parse_copies(await self._run(command))
-                except SchedulerError as error:
-                    log.warning("jobs are submitted one by one: %s", error.what)
-                    return 1
+            try:
+                self._most_copies = await self._way.copies()
+            except SchedulerError as error:
+                if self._way.waits is not None:
+                    raise
+                log.warning("jobs are submitted one by one: %s", error.what)
+                return 1
         return self._most_copies
 
     async def _submit_part(self, orders: list[_Order]) -> None:
@@ -250,9 +253,8 @@ class Submitter:
                 if self._closing:
                     raise SchedulerError("the session is ending; no more workers are submitted")
                 script = orders[0].script(spec, [order.name for order in orders])
-                said = await self._run(self._scheduler.submit_command(spec), script)
                 try:
-                    job = self._scheduler.parse_submit(said)
+                    job = await self._way.submit(spec, script)
                 except SubmitError:
                     raise
                 except SchedulerError:
@@ -262,11 +264,9 @@ class Submitter:
                 ids = self._scheduler.ids_of_copies(job, len(orders))
                 self._alive.update(dict.fromkeys(ids))
         except Exception as error:
-            if isinstance(error, SchedulerError):
+            if isinstance(error, SchedulerError) and self._way.waits is None:
                 log.error("\n".join(error.lines()))
-            for order in orders:
-                if not order.answer.done():
-                    order.answer.set_exception(error)
+            _fail(orders, error)
             return
         for index, order in enumerate(orders):
             if not order.answer.done():
@@ -289,42 +289,17 @@ class Submitter:
                 done.set_exception(failure)
 
     async def _cancel_now(self, jobs: Sequence[str]) -> None:
-        for argv in self._scheduler.cancel_commands(jobs):
-            self._scheduler.parse_cancel(await self._run(argv))
+        if jobs:
+            await self._way.cancel(jobs)
         for job in jobs:
             self.forget(job)
 
     async def _find(self) -> list[str]:
-        said = await self._run(self._scheduler.find_command(self._name))
-        return self._scheduler.parse_find(said, self._name)
+        return await self._way.find(self._name)
 
-    async def _run(self, argv: Sequence[str], text: str = "") -> Completed:
-        """Run a command of the scheduler.
 
-        Raises
-        ------
-        SchedulerError
-            If the command is not there or does not come back.
-        """
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *argv,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                env=self._surroundings,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise SchedulerError(f"{argv[0]} cannot be run here: {error}", command=argv) from error
-        try:
-            out, err = await asyncio.wait_for(process.communicate(text.encode()), _PATIENCE)
-        except asyncio.TimeoutError:
-            with contextlib.suppress(ProcessLookupError):  # all of it: some are started by another
-                os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
-            raise SchedulerError(
-                f"the scheduler did not answer within {_PATIENCE:.0f} s", command=argv
-            ) from None
-        decoded = (stream.decode("utf-8", "replace") for stream in (out, err))
-        return Completed.of(argv, process.returncode or 0, *decoded)
+def _fail(orders: Sequence[_Order], error: Exception) -> None:
+    """Tell all who wait for `orders`."""
+    for order in orders:
+        if not order.answer.done():
+            order.answer.set_exception(error)

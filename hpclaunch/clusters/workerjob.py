@@ -133,10 +133,13 @@ def script(
         *("--nanny", "--death-timeout", str(_DEATH_TIMEOUT), "--protocol", session.protocol),
         *("--no-dashboard", "--dashboard-address", "127.0.0.1:0"),
     ]
+    # The scheduler's commands run where the session's notebooks are, if the session runs them.
+    there = [] if jobs.submit == "node" else [f"cd -- {quote(session.work_dir)} || exit"]
     lines = [
         "#!/bin/bash",
         *scheduler.directives(spec),
         *scheduler.prologue(spec),
+        *there,
         *daskconfig.prologue(session, place.pythonpath),
         "names=(" + " ".join(map(quote, names)) + ")",
     ]

@@ -10,20 +10,22 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from hpclaunch.errors import CommandTimeout, HpclaunchError, SchedulerError
 from hpclaunch.keeper.link import Link
-from hpclaunch.keeper.register import Batch, Register, Watched
+from hpclaunch.keeper.orders import Orders, Question
+from hpclaunch.keeper.register import SHORTEST_QUERY, Batch, Register, Watched
 from hpclaunch.schedulers.base import JobState, JobStatus, Scheduler
 from hpclaunch.sessions import access
 from hpclaunch.sessions.record import Record
 
 __all__ = ["Queue"]
 
-_SHORTEST_QUERY, _LONGEST_QUERY = 2.0, 60.0
+_LONGEST_QUERY = 60.0
 _BACK_OFF = 0.1  # of the time since the last change, until the next query
 _STARTING = 4.0  # seconds at most, while a job runs and its server does not answer yet
+_LATE = "its answer is late"
 _SILENCE = 8.0  # seconds without an answer until the person is told
 _NO_ID = 15.0  # seconds after a submit without answer until the job is looked for by its name
 _NEVER_ENDED = 900.0  # seconds until a submit that began was killed on its way
@@ -33,9 +35,16 @@ _NEVER_CAME = access.SUBMIT_TIMEOUT + 30.0  # seconds until a job that cannot be
 class Queue:
     """Knows what the scheduler says of the watched jobs."""
 
-    def __init__(self, register: Register, link: Link, conclude: Callable[[Watched], None]) -> None:
+    def __init__(
+        self,
+        register: Register,
+        link: Link,
+        orders: Orders,
+        conclude: Callable[[Watched], None],
+    ) -> None:
         self._register = register
         self._link = link
+        self._orders = orders
         self._conclude = conclude
         self._changed_at: dict[str, float] = {}  # by nonce: when the scheduler's word changed last
 
@@ -67,22 +76,26 @@ class Queue:
         return bool(nameless or due)
 
     def _ask_one(self, scheduler: Scheduler, batch: Batch) -> None:
-        """Ask one scheduler for all of its jobs."""
+        """Ask one scheduler for all of its jobs, worker jobs that a session asks for included."""
         by_id = {record.job_id: watched for watched, record in batch if record.job_id}
+        questions = [(watched, self._orders.question(watched, scheduler)) for watched, _ in batch]
+        ids = [*by_id, *(one for _, question in questions for one in question.ids)]
         # squeue asks a silent slurmctld for more than a minute before it gives up.
-        alarm = threading.Timer(_SILENCE, self._all_silent, [batch])
+        alarm = threading.Timer(_SILENCE, self._all_silent, [batch, questions])
         alarm.start()
         try:
-            said = self._link.transport.run(scheduler.status_command(list(by_id)), timeout=60.0)
+            said = self._link.transport.run(scheduler.status_command(ids), timeout=60.0)
         except CommandTimeout:
             for watched, _ in batch:
                 self._ask_again(watched, changed=False)
             raise
         finally:
             alarm.cancel()
-        statuses = scheduler.parse_status(said, list(by_id))
+        statuses = scheduler.parse_status(said, ids)
         for job_id, watched in by_id.items():
             self._note(watched, statuses[job_id])
+        for watched, question in questions:
+            self._orders.heard(watched, question, statuses)
 
     def _note(self, watched: Watched, status: JobStatus) -> None:
         """Write a job's status into its record, and decide when to ask again."""
@@ -123,8 +136,12 @@ class Queue:
             self._register.update(watched, job={**record.job, "silent": True})
         self._ask_again(watched, changed=False)
 
-    def _all_silent(self, batch: Batch) -> None:
+    def _all_silent(self, batch: Batch, questions: Sequence[tuple[Watched, Question]]) -> None:
         """The answer is late; another thread may know more than the question did."""
+        for watched, question in questions:
+            late = {one: JobStatus(one, JobState.UNKNOWN, reason=_LATE) for one in question.ids}
+            with contextlib.suppress(HpclaunchError):
+                self._orders.heard(watched, question, late)
         for watched, _ in batch:
             with contextlib.suppress(HpclaunchError):
                 self._silent(watched, self._register.book.read(watched.name))
@@ -142,7 +159,7 @@ class Queue:
             self._changed_at[watched.nonce] = now
         since = now - self._changed_at.setdefault(watched.nonce, now)
         pause = _LONGEST_QUERY if calm else since * _BACK_OFF
-        watched.interval = min(max(pause, _SHORTEST_QUERY), longest)
+        watched.interval = min(max(pause, SHORTEST_QUERY), longest)
         watched.next_query = now + watched.interval
 
     def _find_by_name(self, watched: Watched, record: Record) -> None:

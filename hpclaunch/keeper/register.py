@@ -12,9 +12,10 @@ from hpclaunch.keeper.tunnel import Tunnels
 from hpclaunch.sessions.book import Book
 from hpclaunch.sessions.record import Record
 
-__all__ = ["FIRST_QUERY", "Batch", "Register", "Watched"]
+__all__ = ["FIRST_QUERY", "SHORTEST_QUERY", "Batch", "Register", "Watched"]
 
 FIRST_QUERY = 0.5  # seconds until the scheduler is first asked for a job
+SHORTEST_QUERY = 2.0  # seconds at least between two questions for it
 _FRESH = 30.0  # seconds after the submit, or after the job began to run
 
 
@@ -55,6 +56,11 @@ class Watched:
     def is_fresh(self) -> bool:
         """Whether something may be heard of it any moment."""
         return time.time() - self.fresh_since < _FRESH
+
+    def hurry(self) -> None:
+        """Ask the scheduler again as soon as its pauses allow."""
+        asked = self.next_query - self.interval
+        self.next_query = min(self.next_query, asked + SHORTEST_QUERY)
 
     def look_closely(self) -> None:
         """Look and ask at once, and often."""

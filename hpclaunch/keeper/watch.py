@@ -1,7 +1,8 @@
-"""Watch the sessions of one site until they are over: four loops and the conclusion.
+"""Watch the sessions of one site until they are over: five loops and the conclusion.
 
 Two loops look at the files that the jobs write (`files`), one asks the scheduler (`queue`), one
-feels whether the servers that answered still do (`pulse`).
+feels whether the servers that answered still do (`pulse`), one does what sessions order
+(`orders`).
 Whatever is learned goes into the records.
 """
 
@@ -16,6 +17,7 @@ from collections.abc import Callable
 from hpclaunch.errors import HpclaunchError, TransportError
 from hpclaunch.keeper.files import Files
 from hpclaunch.keeper.link import Link
+from hpclaunch.keeper.orders import Orders
 from hpclaunch.keeper.pulse import Pulse
 from hpclaunch.keeper.queue import Queue
 from hpclaunch.keeper.register import Register, Watched
@@ -47,7 +49,8 @@ class Watch:
         self._register = Register(book, tunnels)
         self._closed = False
         self._files = Files(self._register, link, tunnels, self._conclude)
-        self._queue = Queue(self._register, link, self._conclude_if_gone)
+        self._orders = Orders(self._register, link)
+        self._queue = Queue(self._register, link, self._orders, self._conclude_if_gone)
         self._pulse = Pulse(self._register, link)
         self.adopt = self._register.adopt
         self.release = self._register.release
@@ -58,6 +61,7 @@ class Watch:
                 self._files.fresh,
                 self._files.settled,
                 self._queue.ask,
+                self._orders.serve,
                 self._pulse.feel,
             )
         ]

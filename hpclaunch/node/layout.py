@@ -27,6 +27,11 @@ class Layout:
     (Dask's configuration for the session), ``dask-state.json`` (how the cluster is, in words) and
     ``workers/`` (logs of the cluster's process, of worker jobs and of a batch's ranks).
 
+    Where the laptop submits worker jobs, ``orders/`` holds what the two say to each other:
+    ``list.json`` (what the session asks for), ``N.sh`` (what the jobs of its order N run), ``N/``
+    (made by whoever is first: the login node that carries order N out, or the session that takes
+    it back) and ``answers.json`` (the laptop's).
+
     Of a batch the laptop also writes ``batch.json`` (all that is needed to run it again) and, where
     it is sent along, the script below ``program/``; a script of the site is copied there by the
     job. ``hosts`` says where its ranks are, and ``ending.json`` holds the script's exit code,
@@ -57,6 +62,9 @@ class Layout:
     HOSTS = "hosts"
     HOLDER_LOG = "workers/holder.log"
     WORKERS = "workers"
+    ORDERS = "orders"
+    ORDER_LIST = "orders/list.json"
+    ANSWERS = "orders/answers.json"
 
     SECRETS = (TOKEN, JUPYTER_CONFIG, JUPYTER_RUNTIME, "tls", DASK_CONFIG)
     """What is removed when the session is over; logs and outcome stay."""

@@ -53,6 +53,13 @@ class WorkerJobs:
         Workers of one job.
     max_jobs : int or None
         Most worker jobs at one time.
+    submit : str
+        Who submits worker jobs: ``"node"``, ``"ssh"`` (this node, by the login node) or
+        ``"laptop"``.
+    submit_host : str or None
+        The login node for ``"ssh"``.
+    submit_prologue : tuple of str
+        Lines of sh that run on the login node before a command.
     walltime : int or None
         Seconds that a worker job may run.
     queue, account, qos : str or None
@@ -81,6 +88,9 @@ class WorkerJobs:
     local_directory: Optional[str] = None
     processes: int = 1
     max_jobs: Optional[int] = None
+    submit: str = "node"
+    submit_host: Optional[str] = None
+    submit_prologue: tuple[str, ...] = ()
 
     def jobs_for(self, workers: int) -> int:
         """How many jobs make so many workers."""
@@ -311,6 +321,11 @@ def _block(fields: dict[str, Any]) -> Block:
 
 def _worker_jobs(fields: dict[str, Any]) -> WorkerJobs:
     walltime = fields.get("walltime")
+    submit, submit_host = str(fields.get("submit") or "node"), fields.get("submit_host")
+    if submit not in ("node", "ssh", "laptop"):
+        raise ValueError("submit must be 'node', 'ssh' or 'laptop', not {!r}".format(submit))
+    if submit == "ssh" and not submit_host:
+        raise ValueError("submit_host is missing: submit 'ssh' needs one")
     return WorkerJobs(
         cores=int(fields["cores"]),
         memory=int(fields["memory"]),
@@ -325,4 +340,7 @@ def _worker_jobs(fields: dict[str, Any]) -> WorkerJobs:
         local_directory=fields.get("local_directory"),
         processes=int(fields.get("processes") or 1),
         max_jobs=None if fields.get("max_jobs") is None else int(fields["max_jobs"]),
+        submit=submit,
+        submit_host=submit_host,
+        submit_prologue=tuple(fields.get("submit_prologue") or ()),
     )

@@ -98,6 +98,8 @@ def cluster_lines(document: dict[str, Any]) -> list[str]:
         lines.append(f"  {_together(ids)}: {_words(state, reason, start)}")
     if document["problem"]:
         lines.append(f"  the scheduler refused more: {document['problem']}")
+    if document.get("waits"):  # a session of an older release has none
+        lines.append(f"  {document['waits']}")
     return lines
 
 
@@ -120,6 +122,7 @@ def arrival_words(document: dict[str, Any]) -> str:
         if state != "running":
             words.append(f"{len(ids)} jobs {_words(state, reason, start)}")
     words += [f"refused: {document['problem']}"] if document["problem"] else []
+    words += [document["waits"]] if document.get("waits") else []
     return "; ".join(words)
 
 

@@ -43,6 +43,12 @@ class Record:
         Seconds.
     dask : dict or None
         ``{"mode", "workers"}`` as planned.
+    workers : dict or None
+        One worker job as planned, where the laptop submits them: ``{"cores", "memory"`` (bytes),
+        ``"walltime"`` (seconds), ``"queue", "account", "qos", "extra", "max_jobs"}``.
+    orders : dict
+        What the laptop has done for the session: ``{"done"`` (the last order's number),
+        ``"jobs"`` (the copies of each submission that may live, by its id)``}``.
     batch : dict or None
         Of a batch job, all that is needed to run it again (``batch.json`` on the site):
         ``{"script", "arguments", "sent", "sha256", "ranks", "environment", "request",
@@ -90,6 +96,8 @@ class Record:
     walltime: int
     scheduler: str
     dask: dict[str, Any] | None = None
+    workers: dict[str, Any] | None = None
+    orders: dict[str, Any] = field(default_factory=dict)
     batch: dict[str, Any] | None = None
     base: str = ""
     lib_dir: str = ""

@@ -21,6 +21,7 @@ from hpclaunch.sessions import access
 from hpclaunch.sessions.again import recipe
 from hpclaunch.sessions.book import Book
 from hpclaunch.sessions.follow import Keeper, Tell
+from hpclaunch.sessions.orders import worker_facts
 from hpclaunch.sessions.record import Record
 from hpclaunch.sessions.way import Way
 from hpclaunch.shell import Completed
@@ -66,6 +67,7 @@ def put_on_record(book: Book, loaded: LoadedSite, request: Request, plan: Plan, 
         walltime=plan.job.walltime.seconds,
         scheduler=plan.scheduler,
         dask=plan.dask._asdict() if plan.dask else None,
+        workers=worker_facts(plan),
         batch=recipe(loaded, plan, request),
     )
     book.create(record)

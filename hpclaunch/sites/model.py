@@ -15,6 +15,8 @@ from hpclaunch.sites.values import (
     BasePath,
     Count,
     CountOrNone,
+    Flag,
+    HostName,
     IdleLimit,
     Interpreter,
     Line,
@@ -216,6 +218,15 @@ class Dask(Table):
 
     local_directory: Line | None = None
     """Node-local directory for data that does not fit into memory, such as ``$TMPDIR``."""
+
+    submit: Literal["node", "ssh", "laptop"] = "node"
+    """Who submits worker jobs while the session runs: its own compute node; that node, by ``ssh``
+    to a login node, which must let it in without a question; or hpclaunch on the laptop, where
+    compute nodes can do neither. With ``laptop`` scaling waits while the laptop is away."""
+
+    submit_host: HostName | None = None
+    """The login node as compute nodes know it, for ``submit = "ssh"``; by default
+    ``login.host``."""
 
 
 class Mpi(Table):

@@ -22,6 +22,7 @@ __all__ = [
     "Count",
     "CountOrNone",
     "Flag",
+    "HostName",
     "IdleLimit",
     "Interpreter",
     "Line",
@@ -77,6 +78,12 @@ def _interpreter(text: str) -> str:
     return text
 
 
+def _host_name(text: str) -> str:
+    if text.startswith("-") or any(char.isspace() for char in text):
+        raise ValueError("must be a host name, or USER@HOST")
+    return text
+
+
 def _memory(value: Any) -> Any:
     if isinstance(value, str):
         return Memory.parse(value)
@@ -114,6 +121,7 @@ IdleLimit = Annotated[
 ]
 SitePath = Annotated[Line, AfterValidator(_site_path)]
 BasePath = Annotated[Line, AfterValidator(_base_path)]
+HostName = Annotated[Line, AfterValidator(_host_name)]
 Interpreter = Annotated[Line, AfterValidator(_interpreter)]
 MemoryValue = Annotated[
     Memory,

@@ -20,9 +20,10 @@ import pytest
 from dask_jobqueue import LSFCluster, PBSCluster, SLURMCluster
 from distributed import Client, Security
 
-from hpclaunch.clusters import elastic, submitter
+from hpclaunch.clusters import elastic, ways
 from hpclaunch.clusters.elastic import BatchCluster
 from hpclaunch.clusters.submitter import Submitter
+from hpclaunch.clusters.ways import Commands, here
 from hpclaunch.errors import SchedulerError, UsageError
 from hpclaunch.node.daskconfig import Place, settings
 from hpclaunch.node.files import write_private_json
@@ -90,7 +91,8 @@ class Bench:
         """The session's own cluster, watched as its holder does."""
         environment = {**os.environ, "PATH": self.fake.path}
         scheduler = batch_scheduler(self.fake.kind, ())
-        jobs = Submitter(scheduler, self.session.worker_job_name, environment)
+        way = Commands(scheduler, here(environment))
+        jobs = Submitter(scheduler, self.session.worker_job_name, way)
         async with BatchCluster(self.session, self.place, jobs, None) as cluster:
             watching = asyncio.ensure_future(cluster.follow())
             yield cluster
@@ -358,14 +360,14 @@ def test_a_scheduler_that_does_not_answer_ends_nothing(
     async def story(cluster: BatchCluster) -> None:
         await cluster.set_workers(1)
         await until(lambda: cluster.document()["present"] == 1)
-        monkeypatch.setattr(submitter, "_PATIENCE", 2.0)
+        monkeypatch.setattr(ways, "_PATIENCE", 2.0)
         fake.silence(True)
         await until(lambda: "does not answer" in (cluster.document()["problem"] or ""))
         asked = fake.calls.count(ASK[fake.kind])
         await until(lambda: fake.calls.count(ASK[fake.kind]) > asked + 1)
         assert cluster.document()["present"] == 1
         fake.silence(False)
-        monkeypatch.setattr(submitter, "_PATIENCE", 60.0)
+        monkeypatch.setattr(ways, "_PATIENCE", 60.0)
         await until(lambda: cluster.document()["problem"] is None)
         assert len(fake.jobs) == 1
 
@@ -447,3 +449,21 @@ def test_lsf_counts_minutes_and_its_own_unit_of_memory(
 
     with dask.config.set(found):
         bench.run(whose, story)
+
+
+def test_who_stops_waiting_for_workers_ends_no_submit(bench: Bench, fake: Fake) -> None:
+    """The submit is under way, and others wait for it too."""
+    fake.delay(0.5)
+
+    async def story(cluster: BatchCluster) -> None:
+        first = asyncio.ensure_future(cluster.set_workers(1))
+        await until(lambda: any(fake.calls))
+        second = asyncio.ensure_future(cluster.set_workers(1))
+        await asyncio.sleep(0)
+        first.cancel()
+        await second
+        await until(lambda: cluster.document()["present"] == 1)
+        assert [job["id"] for job in cluster.document()["jobs"]] == fake.ids(1)
+
+    with dask.config.set(bench.settings()):
+        bench.run("ours", story)

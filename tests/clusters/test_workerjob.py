@@ -102,6 +102,14 @@ def test_any_path_of_the_environment_is_one_word(name: str) -> None:
     assert shown == f"/{name}/lib\n/{name}/python\n"
 
 
+@pytest.mark.parametrize("submit", ["ssh", "laptop"])
+def test_workers_submitted_from_elsewhere_start_where_notebooks_are(submit: str) -> None:
+    """The scheduler would start them where its command ran."""
+    assert "\ncd --" not in script(session(), "worker0")
+    there = f"cd -- {quote(session().work_dir)} || exit"
+    assert there in script(session(submit=submit), "worker0").splitlines()
+
+
 def run(lines: list[str], **environment: str) -> str:
     done = subprocess.run(
         ["bash", "-eu", "-c", "\n".join(lines)],

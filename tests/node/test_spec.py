@@ -23,7 +23,8 @@ def write(directory: Path, spec: object) -> str:
 
 
 def test_a_session_with_worker_jobs(tmp_path: Path) -> None:
-    more = {"queue": "standard", "extra_directives": ["-C cpu"], "setup": ["module load x"]}
+    more: dict[str, Any] = {"submit": "ssh", "submit_host": "login", "submit_prologue": ["x"]}
+    more |= {"queue": "standard", "extra_directives": ["-C cpu"], "setup": ["module load x"]}
     spec = {**SPEC, "ends_in": 60, "dask": {**DASK, **more, "local_directory": "/scratch"}}
     found = read_session(write(tmp_path, spec))
     assert (found.mode, found.workers, found.ends_in) == ("jobqueue", 3, 60.0)
@@ -35,6 +36,9 @@ def test_a_session_with_worker_jobs(tmp_path: Path) -> None:
         extra_directives=("-C cpu",),
         setup=("module load x",),
         local_directory="/scratch",
+        submit="ssh",
+        submit_host="login",
+        submit_prologue=("x",),
     )
     assert found.path(Layout.TOKEN) == str(tmp_path / "token")
 
@@ -57,6 +61,8 @@ def test_a_session_without_a_cluster_may_describe_worker_jobs(tmp_path: Path) ->
     ("spec", "named"),
     [
         ({**SPEC, "version": 2}, "version"),
+        ({**SPEC, "dask": {**DASK, "submit": "phone"}}, "submit must be 'node', 'ssh' or 'laptop'"),
+        ({**SPEC, "dask": {**DASK, "submit": "ssh"}}, "submit_host is missing"),
         ([], "version"),
         ({"version": 1}, "'name'"),
         ({**SPEC, "ends_in": "soon"}, "soon"),

@@ -23,11 +23,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "errors": {"shell"},
     "shell": set(),
     "units": set(),
+    "frame": {"errors", "shell"},
     "paths": {"errors"},
     "node": {"shell", "units"},
     "schedulers": {*GROUND, "node"},
-    "clusters": {*GROUND, "node", "schedulers"},
-    "transports": {"errors", "shell", "paths"},
+    "clusters": {*GROUND, "frame", "node", "schedulers"},
+    "transports": {"errors", "frame", "shell", "paths"},
     "sites": {*GROUND, "paths"},
     "tls": {"node"},
     "limits": {*GROUND, "schedulers", "sites"},
@@ -188,7 +189,9 @@ def test_plans_and_scripts_know_no_scheduler_in_particular():
         assert {other for other in ours(name) if room(other) == "schedulers"} <= {"schedulers.base"}
 
 
-@pytest.mark.parametrize("name", [name for name in sources() if room(name) in ("node", *GROUND)])
+@pytest.mark.parametrize(
+    "name", [name for name in sources() if room(name) in ("node", "frame", *GROUND)]
+)
 def test_the_node_needs_the_standard_library_only(name):
     allowed = USERS_ENVIRONMENT["node"] if inside_jupyter(name) else set()
     assert foreign(name) <= allowed
@@ -210,7 +213,11 @@ def test_what_runs_inside_jupyter_is_imported_by_nobody_else():
 
 @pytest.mark.parametrize(
     "name",
-    [name for name in sources() if room(name) in ("node", "clusters", "schedulers", *GROUND)],
+    [
+        name
+        for name in sources()
+        if room(name) in ("node", "clusters", "schedulers", "frame", *GROUND)
+    ],
 )
 def test_what_runs_on_a_node_is_python_3_9(name):
     """An environment's Python may be older than the laptop's."""
@@ -246,6 +253,14 @@ def test_the_laptop_may_be_a_windows_machine(name):
     for one in closure(name):
         wrong = {other.module for other in imports(one) if other.at_once} & POSIX_ONLY
         assert not wrong, f"{one} imports {wrong}"
+
+
+def test_a_keeper_starts_without_models_and_templates():
+    """It is started while somebody waits; only an answer to the site may take its time."""
+    heavy = {"pydantic", "jinja2", "cryptography", "paramiko", "rich"}
+    for one in closure("keeper.service"):
+        at_once = {other.package for other in imports(one) if other.at_once}
+        assert not at_once & heavy, one
 
 
 def test_the_search_would_find_a_posix_module():

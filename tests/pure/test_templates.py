@@ -30,6 +30,7 @@ SAFE_BY_CONSTRUCTION = {
     "each of plan.setup": "bash that the profile's author wrote as bash; one line each",
     "plan.name": "letters, digits, '.', '_' and '-': make_plan refuses other names",
     "plan.block.ranks": "a number that the plan has counted",
+    "number": "of an order: digits, `read_list` takes nothing else",
     "plan.site": "letters, digits, '.', '_' and '-': the model refuses other names",
 }
 PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
