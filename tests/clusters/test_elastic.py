@@ -137,9 +137,15 @@ def bench(
 FAILS = [pytest.mark.xfail(strict=True, raises=AssertionError), pytest.mark.long]
 
 
-def shown_with(*plain: str, kinds: tuple[str, ...] = ("slurm", "pbs", "lsf")) -> Any:
-    """Ours with `kinds`, and dask-jobqueue's own with `plain`."""
-    ours = [pytest.param(kind, "ours", id=f"{kind}-ours") for kind in kinds]
+def shown_with(
+    *plain: str, kinds: tuple[str, ...] = ("slurm", "pbs", "lsf"), later: tuple[str, ...] = ()
+) -> Any:
+    """Ours with `kinds`, and dask-jobqueue's own with `plain`; `later` where tests may be long."""
+    marks = {kind: [pytest.mark.long] for kind in later}
+    ours = [
+        pytest.param(kind, "ours", marks=marks.get(kind, []), id=f"{kind}-ours")
+        for kind in (*kinds, *later)
+    ]
     theirs = [pytest.param(one, "plain", marks=FAILS, id=f"{one}-plain") for one in plain]
     return pytest.mark.parametrize(("kind", "whose"), [*ours, *theirs], indirect=["kind"])
 
@@ -226,11 +232,9 @@ def test_chatter_before_the_answer_is_no_job(bench: Bench, fake: Fake, whose: st
         bench.run(whose, story)
 
 
-@both
-@pytest.mark.parametrize("how", ["scale", "adapt"])
-def test_a_killed_job_of_two_workers_is_replaced(
-    bench: Bench, fake: Fake, whose: str, how: str
-) -> None:
+def replaced(bench: Bench, fake: Fake, whose: str, how: str) -> None:
+    """Kill the one job, and wait for its successor's workers."""
+
     async def story(cluster: Any) -> None:
         if how == "scale":
             await scale(cluster, 2)
@@ -249,6 +253,18 @@ def test_a_killed_job_of_two_workers_is_replaced(
 
 
 @both
+def test_a_killed_job_of_two_workers_is_replaced(bench: Bench, fake: Fake, whose: str) -> None:
+    replaced(bench, fake, whose, "scale")
+
+
+@shown_with("slurm", kinds=("slurm",), later=("pbs", "lsf"))
+def test_a_killed_job_of_two_workers_is_replaced_while_it_adapts(
+    bench: Bench, fake: Fake, whose: str
+) -> None:
+    replaced(bench, fake, whose, "adapt")
+
+
+@shown_with("slurm", kinds=("slurm",), later=("pbs", "lsf"))
 def test_adapting_to_a_part_of_a_job_submits_and_kills_nothing(
     bench: Bench, fake: Fake, whose: str
 ) -> None:

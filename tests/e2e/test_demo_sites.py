@@ -145,3 +145,34 @@ def test_a_session_that_is_cancelled_from_outside_says_so(laptop: Laptop, there:
     )
     assert laptop.run("stop", "s").returncode == 0
     assert there.sessions == []
+
+
+@on_both
+@pytest.mark.long
+def test_a_session_whose_walltime_is_over_says_so(laptop: Laptop, there: There) -> None:
+    """PBS tells it; LSF sends USR2 and forgets it, so the exit status of the job must."""
+    laptop.start(there.profile, "--name", "s", "--walltime", "0:01:00")
+    over = ("ended", "failed")
+    eventually(lambda: laptop.sessions()["s"]["state"] in over, timeout=120, what="its end")
+    told = laptop.json("why", "s", "--json")
+    assert "reached its walltime of 00:01:00" in told["cause"]
+    assert laptop.sessions()["s"]["state"] == "ended"
+    assert laptop.run("stop", "s").returncode == 0
+    assert there.sessions == []
+
+
+@on_both
+@pytest.mark.long
+def test_a_batch_job_runs_its_script_and_tells_its_exit_code(
+    laptop: Laptop, there: There, tmp_path: Path
+) -> None:
+    script = tmp_path / "sum.py"
+    script.write_text(
+        "import sys\nfrom distributed import Client\n"
+        "client = Client()\nprint(sum(client.gather(client.map(abs, range(-9, 0)))))\nsys.exit(3)\n"
+    )
+    done = laptop.run("batch", there.profile, "--wait", "--name", "b", str(script), timeout=120)
+    assert done.returncode == 3, done.stderr
+    assert "45" in done.stdout
+    assert laptop.run("stop", "b").returncode == 0
+    eventually(lambda: not there.fake.alive, what="no job is left")

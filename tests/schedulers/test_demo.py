@@ -386,10 +386,9 @@ def test_a_job_that_fails_has_failed(site: Site) -> None:
     assert state_of(site, job)[0] is JobState.FAILED
 
 
-@EVERYWHERE
+@on("site", ["slurm", "pbs"], indirect=True)
 def test_a_job_whose_walltime_is_over_has_timed_out(site: Site) -> None:
-    if site.fake.kind == "lsf":
-        pytest.skip("a minute is the shortest; see the test of the run limit")
+    """LSF's shortest is a minute; see the test of its run limit."""
     job = submit(site, "sleep 60", walltime=Walltime(1))
     site.over(job)
     assert state_of(site, job)[0] is JobState.TIMEOUT
