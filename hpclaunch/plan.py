@@ -19,6 +19,7 @@ from hpclaunch.block import block_job, has_block, plan_batch, plan_block
 from hpclaunch.errors import PlanError, UsageError
 from hpclaunch.limits import choose_queue, hold_against_limits, most_jobs, source_of
 from hpclaunch.node.spec import Batch, Block
+from hpclaunch.personal import Personal
 from hpclaunch.request import Program, Request
 from hpclaunch.schedulers.base import JobSpec
 from hpclaunch.sites.catalog import LoadedSite
@@ -35,7 +36,6 @@ INSECURE = (
 
 _SESSION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,40}")
 _NONCE = re.compile(r"[0-9a-f]{8}")
-_PLACEHOLDER = re.compile(r"\{([A-Za-z][A-Za-z0-9_-]*)\}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -193,7 +193,7 @@ def make_plan(
     nonce : str, optional
         Eight hex digits; drawn when left out.
     draft : bool
-        Whether it is only to be looked at: values that the directives need and nobody has given
+        Whether it is only to be looked at: values that the profile needs and nobody has given
         stand there as ``<NAME>``, with a warning.
 
     Raises
@@ -212,14 +212,17 @@ def make_plan(
     make_job = block_job if has_block(request) else _session_job
     who = "the session" if request.program is None else "the batch job"
     job = make_job(loaded, request, f"hpclaunch-{name}-{nonce}", account)
-    extra, lacking = _directives(loaded, account, draft=draft)
-    job, warnings = replace(job, extra=extra), warnings + lacking
+    personal = Personal(loaded, account)
+    extra = personal.fill_all(site.scheduler.directives, "scheduler", "directives")
+    job = replace(job, extra=extra)
     chosen = choose_queue(loaded, job, who) if job.queue is None else None
     job = job if chosen is None else replace(job, queue=chosen.name)
     queue = job.queue
     batch, block = plan_batch(request), plan_block(loaded, request, job)
     workers = 0 if block else _workers(loaded, request)
-    worker = _plan_worker(loaded, job, workers)
+    worker = _plan_worker(loaded, job, workers, personal)
+    base, root_dir = _base(loaded, personal), _root_dir(loaded, request, personal)
+    warnings += personal.lacking(draft=draft)
     warnings += _warnings(loaded, job, worker if worker and worker.workers else None, who)
     if request.insecure_dask:
         warnings.append(INSECURE)
@@ -233,8 +236,8 @@ def make_plan(
         python=environment.python or (sys.executable if local else "python3"),
         modules=environment.modules,
         setup=environment.setup,
-        base=site.paths.base or (str(paths.data_dir()) if local else "~/.hpclaunch"),
-        root_dir=_root_dir(loaded, request),
+        base=base,
+        root_dir=root_dir,
         start_timeout=site.session.start_timeout,
         idle_limit=limit.seconds if (limit := site.session.idle_limit) else None,
         interface=site.network.interface,
@@ -292,37 +295,23 @@ def _account(loaded: LoadedSite, request: Request) -> tuple[str | None, list[str
     return account, []
 
 
-def _directives(
-    loaded: LoadedSite, account: str | None, *, draft: bool
-) -> tuple[tuple[str, ...], list[str]]:
-    """The site's directives with everybody's own values in them, and warnings of what lacks."""
-    site = loaded.site
-    known = dict(site.values) if account is None else {"account": account, **site.values}
-    lacking: list[str] = []
-
-    def fill(match: re.Match[str]) -> str:
-        if match[1] in known:
-            return known[match[1]]
-        lacking.append(match[1])
-        return f"<{match[1].upper()}>"
-
-    filled = tuple(_PLACEHOLDER.sub(fill, one) for one in site.scheduler.directives)
-    names = list(dict.fromkeys(lacking))
-    what = [
-        f"site {site.name} needs a value for {{{name}}} "
-        f"(directives in {loaded.origin('scheduler', 'directives')})"
-        for name in names
-    ]
-    if names and not draft:
-        key = "account" if names[0] == "account" else f"values.{names[0]}"
+def _base(loaded: LoadedSite, personal: Personal) -> str:
+    """Where sessions lie on the site."""
+    written = loaded.site.paths.base
+    if written is None:
+        local = loaded.site.scheduler.kind == "local"
+        return str(paths.data_dir()) if local else "~/.hpclaunch"
+    base = personal.fill(written, "paths", "base")
+    if ":" in base:
         raise PlanError(
-            what[0],
-            hint=f'write it once: {key} = "…" in [{site.name}] of user.toml; or --set {key}=…',
+            f"sessions cannot lie in {base}: PYTHONPATH would be cut at the colon "
+            f"(base in {loaded.origin('paths', 'base')})",
+            hint="give a value without a colon, or another place with --set paths.base=/…",
         )
-    return filled, what
+    return base
 
 
-def _root_dir(loaded: LoadedSite, request: Request) -> str | None:
+def _root_dir(loaded: LoadedSite, request: Request, personal: Personal) -> str | None:
     """The root of JupyterLab; only where laptop and node are one may it be relative.
 
     A batch runs beside its script where that lies on the site.
@@ -331,7 +320,8 @@ def _root_dir(loaded: LoadedSite, request: Request) -> str | None:
     if asked is None and program is not None and program.content is None:
         return str(PurePosixPath(program.path).parent)
     if asked is None:
-        return loaded.site.paths.notebooks
+        place = loaded.site.paths.notebooks
+        return place and personal.fill(place, "paths", "notebooks")
     if loaded.site.scheduler.kind == "local":
         return str(paths.expand(asked).absolute())
     if asked.startswith(("/", "~/")):
@@ -387,7 +377,9 @@ def _workers(loaded: LoadedSite, request: Request) -> int:
     return workers
 
 
-def _plan_worker(loaded: LoadedSite, job: JobSpec, workers: int) -> DaskPlan | None:
+def _plan_worker(
+    loaded: LoadedSite, job: JobSpec, workers: int, personal: Personal
+) -> DaskPlan | None:
     site = loaded.site
     dask = site.dask
     if dask.memory is None:
@@ -410,7 +402,8 @@ def _plan_worker(loaded: LoadedSite, job: JobSpec, workers: int) -> DaskPlan | N
         ),
         processes=processes,
         max_jobs=most_jobs(loaded, queue, beside=job),
-        local_directory=dask.local_directory,
+        local_directory=dask.local_directory
+        and personal.fill(dask.local_directory, "dask", "local_directory", shell=True),
         submit=dask.submit,
         submit_host=_submit_host(loaded) if dask.submit == "ssh" else None,
         submit_prologue=site.login.prologue if dask.submit == "ssh" else (),

@@ -1,4 +1,4 @@
-"""Directives with everybody's own values in them: who gives them, and what is told without."""
+"""Directives and directories with everybody's own values: who gives them, what is told without."""
 
 from __future__ import annotations
 
@@ -64,3 +64,50 @@ def test_what_is_no_name_in_braces_stays_as_it_is():
     assert make_plan(loaded(scheduler=scheduler), Request(), name="x").job.extra == (
         "--comment={a b}{}",
     )
+
+
+PATHS = {"base": "/work/{project}/{user}/.hpc", "notebooks": "/work/{project}/{user}"}
+SPILL = {**WORKERS, "local_directory": "/scratch/{project}/${USER}"}
+
+
+def test_directories_hold_values_too_and_the_login_name_is_one(tmp_path):
+    user_toml({"big": {"user": "jane", "values": {"project": "p1"}}})
+    site = load_content(tmp_path, slurm_with(paths=PATHS, dask=SPILL))
+    plan = make_plan(site, Request(), name="x")
+    assert (plan.base, plan.root_dir) == ("/work/p1/jane/.hpc", "/work/p1/jane")
+    assert plan.worker is not None
+    assert plan.worker.local_directory == "/scratch/p1/${USER}", "the job's shell knows that one"
+    asked = make_plan(site, Request(notebook_dir="~/mine"), name="x")
+    assert asked.root_dir == "~/mine"
+
+
+@pytest.mark.parametrize(
+    ("values", "name", "where", "line"),
+    [
+        ({"project": "p1"}, "user", "base", 'user = "…" in [big] of user.toml; or --set login.user='),
+        ({}, "project", "local_directory", 'values.project = "…" in [big] of user.toml'),
+    ],
+)  # fmt: skip
+def test_what_a_directory_lacks_is_asked_for_before_anything_is_made(values, name, where, line):
+    site = loaded(paths=PATHS, dask=SPILL, values=values)
+    with pytest.raises(PlanError, match=rf"needs a value for {{{name}}} \({where} in") as lacks:
+        make_plan(site, Request(), name="x")
+    assert line in str(lacks.value.hint)
+    draft = make_plan(site, Request(), name="x", draft=True)
+    assert f"<{name.upper()}>" in draft.base
+    assert any(f"{{{name}}}" in warning for warning in draft.warnings)
+
+
+def test_a_value_may_hold_the_account_and_the_login_name():
+    scheduler = {"kind": "slurm", "directives": ["--comment={storage}"]}
+    site = loaded(scheduler=scheduler, values={"storage": "scratch/{account}+gdata/{storage}"})
+    plan = make_plan(site, Request(account="ab1"), name="x")
+    assert plan.job.extra == ("--comment=scratch/ab1+gdata/{storage}",)
+    with pytest.raises(PlanError, match=r"needs a value for \{account\}"):
+        make_plan(site, Request(), name="x")
+
+
+def test_a_value_that_would_cut_the_python_path_is_refused():
+    site = loaded(paths={"base": "/work/{project}"}, values={"project": "a:b"})
+    with pytest.raises(PlanError, match="PYTHONPATH would be cut at the colon"):
+        make_plan(site, Request(), name="x")
