@@ -6,7 +6,10 @@ batch rank 1, beside it, runs the script. All other ranks are workers, as many o
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hpclaunch.errors import PlanError, UsageError
+from hpclaunch.limits import willing_queues
 from hpclaunch.node.layout import Layout
 from hpclaunch.node.spec import Batch, Block
 from hpclaunch.request import Request
@@ -16,7 +19,7 @@ from hpclaunch.units import Memory
 
 __all__ = ["block_job", "has_block", "plan_batch", "plan_block"]
 
-_WORKERS_PER_NODE = 2  # where nobody says how many: a cluster of one worker is none
+_FEWEST = 2  # workers of a node where nobody says how many: a cluster of one worker is none
 _LEAST = Memory.parse("200 MB")  # a Dask worker that has done nothing yet needs nearly as much
 
 
@@ -38,23 +41,23 @@ def block_job(loaded: LoadedSite, request: Request, name: str, account: str | No
     PlanError
         If nobody says how much memory the workers get.
     """
-    site, workers = loaded.site, _workers_per_node(request)
+    site, workers = loaded.site, _workers_per_node(loaded, request)
     usual, of_session = site.scheduler.default_queue, site.session.queue
     named = (usual, of_session) if request.program else (of_session, usual)
     queue = request.queue or named[0] or named[1]
     gpus = request.gpus if request.gpus is not None or request.program else site.session.gpus
-    return JobSpec(
+    job = JobSpec(
         name=name,
         log="job.log",
         walltime=request.walltime or site.session.walltime,
         nodes=request.nodes or 1,
         cores=request.cores or workers * site.dask.cores,
-        memory=request.memory or _memory(loaded, request, queue, workers),
         gpus=gpus or 0,
         queue=queue,
         account=account,
         extra=site.scheduler.directives,
     )
+    return replace(job, memory=request.memory or _memory(loaded, request, job, workers))
 
 
 def plan_block(loaded: LoadedSite, request: Request, job: JobSpec) -> Block | None:
@@ -68,7 +71,7 @@ def plan_block(loaded: LoadedSite, request: Request, job: JobSpec) -> Block | No
     if not has_block(request):
         return None
     assert job.memory is not None  # `block_job` sees to it
-    workers, others = _workers_per_node(request), _others(request)
+    workers, others = _workers_per_node(loaded, request), _others(request)
     option = "--workers-per-node" if request.program else "--workers"
     if job.cores < workers:
         raise PlanError(
@@ -113,12 +116,14 @@ def _others(request: Request) -> int:
     return 1 if request.program is None else 2
 
 
-def _workers_per_node(request: Request) -> int:
+def _workers_per_node(loaded: LoadedSite, request: Request) -> int:
+    """As asked for; otherwise those of a worker job, which a profile sizes for its nodes."""
+    usual = max(loaded.site.dask.processes, _FEWEST)
     if request.program is not None:
-        return request.workers_per_node or _WORKERS_PER_NODE
+        return request.workers_per_node or usual
     nodes, workers = request.nodes or 1, request.workers
     if workers is None:
-        return _WORKERS_PER_NODE
+        return usual
     if workers == 0 or workers % nodes:
         raise UsageError(
             f"--dask mpi --workers {workers}: there are as many workers on each node "
@@ -139,8 +144,11 @@ def _beside(loaded: LoadedSite, request: Request) -> int:
     return kept.bytes if kept else 0
 
 
-def _memory(loaded: LoadedSite, request: Request, queue_name: str | None, workers: int) -> Memory:
-    """Memory of a node: each of its ranks gets what a worker gets, within what the queue has."""
+def _memory(loaded: LoadedSite, request: Request, job: JobSpec, workers: int) -> Memory:
+    """Memory of a node: each of its ranks gets what a worker gets, within what the queue has.
+
+    Where the queue will be chosen, within what the largest of those has that take the job.
+    """
     one = loaded.site.dask.memory
     if one is None:
         raise PlanError(
@@ -148,6 +156,8 @@ def _memory(loaded: LoadedSite, request: Request, queue_name: str | None, worker
             hint=f"give --memory (of each node), or set memory in [dask] of {loaded.path}",
         )
     wanted = Memory((workers + _others(request)) * one.bytes + _beside(loaded, request))
-    queue = loaded.site.queue(queue_name)
-    most = queue.memory_per_node if queue else None
-    return wanted if most is None else min(wanted, most)
+    named = loaded.site.queue(job.queue)
+    queues = willing_queues(loaded, job) if job.queue is None else (named,)
+    most = [queue.memory_per_node if queue else None for queue in queues]
+    limits = [memory for memory in most if memory is not None]
+    return min(wanted, max(limits)) if limits and None not in most else wanted

@@ -11,7 +11,7 @@ from hpclaunch.schedulers.base import JobSpec
 from hpclaunch.sites.catalog import LoadedSite
 from hpclaunch.sites.model import Queue
 
-__all__ = ["choose_queue", "hold_against_limits", "most_jobs", "source_of"]
+__all__ = ["choose_queue", "hold_against_limits", "most_jobs", "source_of", "willing_queues"]
 
 
 @dataclass(frozen=True)
@@ -125,9 +125,9 @@ def choose_queue(loaded: LoadedSite, job: JobSpec, who: str) -> Queue | None:
     queues = tuple(queue for queue in loaded.site.queues if queue.choose)
     if not queues:
         return None
-    for queue in queues:
-        if not any(limit.refuses(queue, job) for limit in _LIMITS):
-            return queue
+    willing = willing_queues(loaded, job)
+    if willing:
+        return willing[0]
     refused = {limit: [limit.refuses(queue, job) for queue in queues] for limit in _LIMITS}
     passed = [limit for limit, by in refused.items() if all(by)]
     passed = passed or [limit for limit, by in refused.items() if any(by)]
@@ -136,6 +136,15 @@ def choose_queue(loaded: LoadedSite, job: JobSpec, who: str) -> Queue | None:
         f"{who} asks for {asked}, and no queue of {loaded.path} allows that "
         f"({', '.join(queue.name for queue in queues)})",
         hint=_nearest(queues, job, passed, "--queue {}"),
+    )
+
+
+def willing_queues(loaded: LoadedSite, job: JobSpec) -> tuple[Queue, ...]:
+    """The queues that a plan may choose and whose limits allow the job, in the profile's order."""
+    return tuple(
+        queue
+        for queue in loaded.site.queues
+        if queue.choose and not any(limit.refuses(queue, job) for limit in _LIMITS)
     )
 
 

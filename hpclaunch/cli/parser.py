@@ -137,7 +137,10 @@ def _batch_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", help="name of the batch (default: SITE-N)")
     resources = _resources(parser)
     resources.add_argument(
-        "--workers-per-node", metavar="N", type=int, help="Dask workers on each node (default: 2)"
+        "--workers-per-node",
+        metavar="N",
+        type=int,
+        help="Dask workers on each node (default: those of the profile's worker jobs, at least 2)",
     )
     resources.add_argument(
         "--work-dir",

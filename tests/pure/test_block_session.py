@@ -77,6 +77,29 @@ def test_the_queue_is_that_of_sessions_and_its_limits_hold():
         plan_of(site, nodes=3)
 
 
+def test_without_wishes_a_node_has_as_many_workers_as_a_worker_job():
+    site = {"dask": {"cores": 2, "memory": "4 GB", "processes": 8}}
+    plan = plan_of(site, nodes=2)
+    assert plan.dask == Cluster("mpi", 16)
+    assert plan.job.cores == 16
+    assert plan.job.memory == Memory((8 + 1) * 4 * GB + 6 * GB)
+    assert plan_of(site, nodes=2, workers=2).dask == Cluster("mpi", 2)
+
+
+def test_memory_is_cut_to_what_the_largest_queue_has_that_takes_the_job_otherwise():
+    small = {"name": "small", "max_nodes": 1, "memory_per_node": "99 GB"}
+    large = {"name": "large", "memory_per_node": "14 GB"}
+    asked = {"name": "asked", "memory_per_node": "50 GB", "choose": False}
+    plan = plan_of({"queues": [small, large, asked]}, nodes=2)
+    assert (plan.job.queue, plan.job.memory) == ("large", Memory(14 * GB))
+    assert plan_of({"queues": [small, large, asked]}).job.memory == Memory(18 * GB)
+    open_ended = {"name": "huge"}
+    plan = plan_of({"queues": [large, open_ended]}, nodes=2)
+    assert (plan.job.queue, plan.job.memory) == ("huge", Memory(18 * GB)), "as much as wanted"
+    with pytest.raises(PlanError, match=r"20 GB of memory on a node.*no queue"):
+        plan_of({"queues": [small, large]}, nodes=2, memory=Memory(20 * GB))
+
+
 def test_the_environment_is_the_one_with_mpi():
     site = {
         "environments": {"default": {"python": "/a"}, "mpi": {"python": "/b"}},
