@@ -69,13 +69,17 @@ def _pbs(session: Session, jobs: WorkerJobs) -> dict[str, Any]:
     """qsub's directives are no words of sh: values stand as they are."""
     quirks = session.scheduler_quirks
     chunk, place = list(quirks.get("chunk") or ()), quirks.get("place")
-    cores, memory = jobs.cores * jobs.processes, _mib(jobs)
+    cores = "{}".format(jobs.cores * jobs.processes)
+    asked = jobs.memory_as not in ("whole", "none")
+    memory = ["mem={}mb".format(_mib(jobs))] if asked else []
     extra = ["-r n", "-m n"]
     if quirks.get("dialect") == "torque":
-        spec = ":".join(["nodes=1:ppn={}".format(cores), *chunk])
-        extra.append("-l mem={}mb".format(memory))
+        spec = ":".join(["nodes=1:ppn=" + cores, *chunk])
+        extra += ["-l " + one for one in memory]
+    elif quirks.get("dialect") == "totals":
+        spec = ",".join(["ncpus=" + cores, *memory])
     else:
-        spec = ":".join(["select=1:ncpus={}:mem={}mb".format(cores, memory), *chunk])
+        spec = ":".join(["select=1:ncpus=" + cores, *memory, *chunk])
     if place:
         extra.append("-l place=" + str(place))
     charged = quirks.get("charge_by", "-A")

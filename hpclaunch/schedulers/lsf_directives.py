@@ -102,7 +102,7 @@ def _requirement(spec: JobSpec, slots: int, memory: MemoryRule) -> str:
     if any('"' in one for one in asked):
         raise ValueError(f"a resource requirement has no double quotes inside: {asked}")
     span = "span[hosts=1]" if spec.nodes == 1 else f"span[ptile={slots}]"
-    if spec.memory is None:
+    if spec.memory is None or spec.memory_as in ("whole", "none"):
         return " ".join([*asked, span])
     return " ".join([*asked, span, f"rusage[mem={memory.number(spec.memory, spec.nodes, slots)}]"])
 

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 
 from hpclaunch.schedulers.base import JobSpec
+from hpclaunch.units import Memory
 
 __all__ = ["Dialect", "directives"]
 
@@ -26,8 +27,9 @@ class Dialect:
 
     Attributes
     ----------
-    dialect : {"pbs", "torque"}
-        Torque asks for ``nodes=N:ppn=C`` where PBS has ``select``.
+    dialect : {"pbs", "torque", "totals"}
+        Torque asks for ``nodes=N:ppn=C`` where PBS has ``select``; some sites of PBS Pro want the
+        cores and the memory of the whole job instead, and place it themselves.
     chunk : tuple of str
         What every node must have besides, such as ``model=mil_ait``.
     place : str or None
@@ -42,12 +44,15 @@ class Dialect:
     charge_by: str = "-A"
 
     def __post_init__(self) -> None:
-        if self.dialect not in ("pbs", "torque"):
-            raise ValueError(f"the dialect of PBS is 'pbs' or 'torque', not {self.dialect!r}")
+        if self.dialect not in _ASKED_BY:
+            known = ", ".join(map(repr, _ASKED_BY))
+            raise ValueError(f"the dialect of PBS is one of {known}, not {self.dialect!r}")
         if self.charge_by not in _CHARGED:
             raise ValueError(f"charge_by is one of {', '.join(_CHARGED)}, not {self.charge_by!r}")
         if self.place is not None and self.dialect == "torque":
             raise ValueError("Torque has no place; write its own option into the directives")
+        if self.dialect == "totals" and self.chunk:
+            raise ValueError("totals have no chunks; write an option into the directives")
 
     @property
     def is_torque(self) -> bool:
@@ -77,7 +82,7 @@ def directives(spec: JobSpec, dialect: Dialect) -> list[str]:
         "-j oe",
         "-o /dev/null",  # the job writes its own log; PBS shows output when all is over
         f"-l walltime={spec.walltime.clock()}",
-        *(_torque_nodes(spec, dialect) if dialect.is_torque else _select(spec, dialect)),
+        *_ASKED_BY[dialect.dialect](spec, dialect),
     ]
     if spec.queue is not None:
         words.append(f"-q {_word('queue', spec.queue)}")
@@ -98,7 +103,7 @@ def _select(spec: JobSpec, dialect: Dialect) -> list[str]:
     parts = [
         f"{spec.nodes}:ncpus={spec.tasks_per_node * spec.cores}",
         f"mpiprocs={spec.tasks_per_node}",
-        *([f"mem={spec.memory.in_mib()}mb"] if spec.memory else []),
+        *([f"mem={memory.in_mib()}mb"] if (memory := _asked(spec)) else []),
         *([f"ngpus={spec.gpus}"] if spec.gpus else []),
         *(_word("part of a chunk", part) for part in dialect.chunk),
     ]
@@ -114,8 +119,31 @@ def _torque_nodes(spec: JobSpec, dialect: Dialect) -> list[str]:
         *([f"gpus={spec.gpus}"] if spec.gpus else []),
         *(_word("property of a node", part) for part in dialect.chunk),
     ]
-    memory = [f"-l mem={spec.memory.in_mib() * spec.nodes}mb"] if spec.memory else []
-    return [f"-l nodes={':'.join(parts)}", *memory]
+    return [f"-l nodes={':'.join(parts)}", *_memory_of_all(spec)]
+
+
+def _totals(spec: JobSpec, dialect: Dialect) -> list[str]:
+    """Cores and memory of all nodes together; the site fills one node after the other."""
+    cores = spec.nodes * spec.tasks_per_node * spec.cores
+    return [
+        f"-l ncpus={cores}",
+        *([f"-l ngpus={spec.nodes * spec.gpus}"] if spec.gpus else []),
+        *_memory_of_all(spec),
+        *([f"-l place={_word('place', dialect.place)}"] if dialect.place else []),
+    ]
+
+
+_ASKED_BY = {"pbs": _select, "torque": _torque_nodes, "totals": _totals}
+
+
+def _memory_of_all(spec: JobSpec) -> list[str]:
+    memory = _asked(spec)
+    return [f"-l mem={memory.in_mib() * spec.nodes}mb"] if memory else []
+
+
+def _asked(spec: JobSpec) -> Memory | None:
+    """The memory to ask for on each node; None where all of a node's comes by itself."""
+    return None if spec.memory_as in ("whole", "none") else spec.memory
 
 
 def _word(what: str, text: str) -> str:

@@ -31,8 +31,9 @@ class Table(BaseModel):
 class PbsTable(Table):
     """How a site's PBS wants to be asked."""
 
-    dialect: Literal["pbs", "torque"] = "pbs"
-    """``torque`` asks for ``nodes=N:ppn=C`` where PBS Pro and OpenPBS have ``select``."""
+    dialect: Literal["pbs", "torque", "totals"] = "pbs"
+    """``torque`` asks for ``nodes=N:ppn=C`` where PBS Pro and OpenPBS have ``select``; ``totals``
+    for ``ncpus`` and ``mem`` of the whole job, at sites that want to place it themselves."""
 
     chunk: tuple[Line, ...] = ()
     """What every node of a job needs besides, such as ``model=mil_ait``; for Torque a property."""
@@ -103,3 +104,5 @@ class SchedulerTable(Table):
             raise Misfit(place, f"no option is common to all commands of {self.kind}")
         if self.pbs is not None and self.pbs.dialect == "torque" and self.pbs.place is not None:
             raise Misfit(("scheduler", "pbs", "place"), "Torque has none")
+        if self.pbs is not None and self.pbs.dialect == "totals" and self.pbs.chunk:
+            raise Misfit(("scheduler", "pbs", "chunk"), "totals of a job have no chunks")

@@ -14,6 +14,7 @@ import pytest
 
 from hpclaunch.node.daskconfig import Place, scratch_here, settings, users_own
 from hpclaunch.node.spec import Session, WorkerJobs
+from hpclaunch.units import MemoryAs
 
 pytestmark = pytest.mark.pure
 
@@ -145,6 +146,24 @@ def test_torque_is_asked_in_its_own_words() -> None:
     found = settings(one, PLACE)["jobqueue"]["pbs"]
     assert found["resource-spec"] == "nodes=1:ppn=2"
     assert "-l mem=3815mb" in found["job-extra-directives"]
+
+
+@pytest.mark.parametrize(
+    ("quirks", "memory_as", "spec"),
+    [
+        ({"dialect": "totals"}, "node", "ncpus=2,mem=3815mb"),
+        ({"dialect": "totals"}, "none", "ncpus=2"),
+        ({"chunk": ["system=x"]}, "whole", "select=1:ncpus=2:system=x"),
+    ],
+)
+def test_pbs_is_asked_for_memory_the_way_the_site_wants(
+    quirks: dict[str, Any], memory_as: MemoryAs, spec: str
+) -> None:
+    jobs = replace(JOBS, memory_as=memory_as)
+    one = session(scheduler="pbs", scheduler_quirks=quirks, jobs=jobs)
+    found = settings(one, PLACE)["jobqueue"]["pbs"]
+    assert found["resource-spec"] == spec
+    assert not [line for line in found["job-extra-directives"] if "mem" in line]
 
 
 def test_a_session_without_a_cluster_is_encrypted_all_the_same() -> None:

@@ -47,6 +47,12 @@ def test_a_small_job_has_these_directives_in_this_order():
     ]
 
 
+@pytest.mark.parametrize("memory_as", ["whole", "none"])
+def test_memory_that_comes_with_the_host_is_not_asked_for(memory_as):
+    lines = Lsf().directives(spec(memory=Memory.parse("4 GB"), memory_as=memory_as))
+    assert '#BSUB -R "span[hosts=1]"' in lines
+
+
 def test_a_large_job_has_these_directives_in_this_order():
     assert Lsf().directives(LARGE) == [
         "#BSUB -J hpclaunch-s-1",

@@ -74,6 +74,22 @@ def test_torque_has_nodes_and_the_memory_of_all_of_them():
     assert not [line for line in lines if "select" in line or "place" in line]
 
 
+def test_totals_are_cores_and_memory_of_the_whole_job():
+    lines = Pbs(dialect="totals").directives(LARGE)
+    assert {"#PBS -l ncpus=64", "#PBS -l ngpus=8", f"#PBS -l mem={4 * 1431}mb"} <= set(lines)
+    assert not [line for line in lines if "select" in line or "place" in line]
+    assert "#PBS -l place=excl" in Pbs(dialect="totals", place="excl").directives(LARGE)
+    with pytest.raises(ValueError, match="totals have no chunks"):
+        Pbs(dialect="totals", chunk=("model=x",))
+
+
+@pytest.mark.parametrize("dialect", ["pbs", "torque", "totals"])
+@pytest.mark.parametrize("memory_as", ["whole", "none"])
+def test_memory_that_comes_with_the_node_is_not_asked_for(dialect, memory_as):
+    job = JobSpec(**{**LARGE.__dict__, "memory_as": memory_as})
+    assert not [line for line in Pbs(dialect=dialect).directives(job) if "mem" in line]
+
+
 @pytest.mark.parametrize(
     ("charge_by", "line"),
     [("-A", "#PBS -A p1"), ("-P", "#PBS -P p1"), ("group_list", "#PBS -W group_list=p1")],
