@@ -57,6 +57,7 @@ def render_session(plan: Plan, scheduler: Scheduler, *, session_dir: str, lib_di
     name = "session.sh.j2" if plan.batch is None else "batch.sh.j2"
     return _template(name).render(
         plan=plan,
+        before_modules=_before_modules(plan),
         directives=directives,
         prologue=prologue,
         exit_tells=scheduler.exit_tells,
@@ -125,12 +126,22 @@ def _worker_spec(plan: Plan) -> dict[str, object]:
         "memory_as": job.memory_as,
         "job_name": job.name,
         "extra_directives": list(job.extra),
-        "setup": [f"module load {quote(module)}" for module in plan.modules] + list(plan.setup),
+        "setup": [
+            *_before_modules(plan),
+            *(f"module load {quote(module)}" for module in plan.modules),
+            *plan.setup,
+        ],
         "local_directory": plan.worker.local_directory,
         "submit": plan.worker.submit,
         "submit_host": plan.worker.submit_host,
         "submit_prologue": list(plan.worker.submit_prologue),
     }
+
+
+def _before_modules(plan: Plan) -> tuple[str, ...]:
+    """What makes ``module`` known where only login shells have it; nothing where it is not used."""
+    used = plan.modules or any(line.startswith("module ") for line in plan.setup)
+    return ("command -v module >/dev/null || . /etc/profile",) if used else ()
 
 
 def session_files(

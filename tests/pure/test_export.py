@@ -84,6 +84,7 @@ def test_a_cluster_without_arguments_is_what_the_profile_says() -> None:
     assert exported()["jobqueue"]["slurm"] == {
         "python": "\"$HOME\"/'my env/bin/python'",
         "job-script-prologue": [
+            "command -v module >/dev/null || . /etc/profile",
             "module load python/3.11",
             "a=1",
             f"export DASK_CONFIG={PLACE}/dask",

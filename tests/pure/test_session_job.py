@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import time
@@ -67,6 +68,26 @@ def test_setup_lines_run_after_the_modules_and_are_bash(job, tmp_path):
     )
     job.run(plan)
     assert job.heard()[:5] == ["module", "load", "first", "setup", "bash"]
+
+
+@pytest.mark.parametrize("way", [{"modules": ["first"]}, {"setup": ["module load first"]}])
+def test_where_only_login_shells_know_modules_the_job_asks_them(job, tmp_path, way):
+    """The profile of the machine is not ours to change: the script is told of another one."""
+    profile = tmp_path / "profile"
+    profile.write_text('module() { printf "%s\\0" "$@" >>"$RECORD"; }\n')
+    plan = with_environment(PLAN, fake_interpreter(tmp_path / "python"), **way)
+    script = tmp_path / "job.sh"
+    script.write_text(job.script(plan).replace("/etc/profile", str(profile)))
+    surroundings = {"PATH": os.defpath, "RECORD": str(job.record)}
+    done = subprocess.run(["bash", script], env=surroundings, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (3, "")
+    assert job.heard()[:3] == ["load", "first", "python"]
+
+
+@pytest.mark.parametrize("setup", [[], ["echo module >/dev/null"]])
+def test_a_job_without_modules_does_without_the_profile_of_login_shells(job, tmp_path, setup):
+    plan = with_environment(PLAN, fake_interpreter(tmp_path / "python"), setup=setup)
+    assert "/etc/profile" not in job.script(plan)
 
 
 def test_the_job_reads_nothing_from_its_standard_input(job, tmp_path):

@@ -27,6 +27,7 @@ SAFE_BY_CONSTRUCTION = {
     "each of directives": "the scheduler quotes them as its own reader wants it (tests/schedulers)",
     "each of prologue": "lines of bash that the scheduler's module has quoted (tests/schedulers)",
     "each of exit_tells": "names of signals that stand in the scheduler's module",
+    "each of before_modules": "a line of hpclaunch itself",
     "each of plan.setup": "bash that the profile's author wrote as bash; one line each",
     "plan.name": "letters, digits, '.', '_' and '-': make_plan refuses other names",
     "plan.block.ranks": "a number that the plan has counted",
