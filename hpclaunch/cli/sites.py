@@ -35,8 +35,11 @@ def list_all(arguments: argparse.Namespace) -> int:
         ]
         print(json.dumps(rows))
         return 0
-    lines = [(site.name, site.scheduler.kind, site.description) for site in sites]
-    print(table(("NAME", "SCHEDULER", "DESCRIPTION"), lines))
+    lines = [
+        (site.name, site.scheduler.kind, str(site.checked_on or "-"), site.description)
+        for site in sites
+    ]
+    print(table(("NAME", "SCHEDULER", "CHECKED", "DESCRIPTION"), lines))
     return 0
 
 
@@ -76,19 +79,26 @@ def _keys(
 
 
 def _tables(
-    loaded: LoadedSite, table_: dict[str, Any], above: tuple[str, ...], origins: bool
+    loaded: LoadedSite,
+    table_: dict[str, Any],
+    above: tuple[str, ...],
+    origins: bool,
+    header: tuple[str, ...] = (),
 ) -> Iterator[str]:
+    """The tables in a table; `header` is how that one is written, without the indices of lists."""
     for key, value in table_.items():
-        here = (*above, key)
+        here, name = (*above, key), (*header, key)
         if _is_tables(value):
             for index, entry in enumerate(value):
-                yield from ("", f"[[{_dotted(here)}]]")
-                yield from _keys(loaded, entry, (*here, str(index)), origins)
+                yield from ("", f"[[{_dotted(name)}]]")
+                place = (*here, str(index))
+                yield from _keys(loaded, entry, place, origins)
+                yield from _tables(loaded, entry, place, origins, name)
         elif _is_table(value):
             if any(not _is_table(inner) for inner in value.values()):
-                yield from ("", f"[{_dotted(here)}]")
+                yield from ("", f"[{_dotted(name)}]")
                 yield from _keys(loaded, value, here, origins)
-            yield from _tables(loaded, value, here, origins)
+            yield from _tables(loaded, value, here, origins, name)
 
 
 def _dotted(place: tuple[str, ...]) -> str:

@@ -46,9 +46,9 @@ def test_list_names_every_known_site(typed):
     code, out, err = typed("site", "list")
     assert (code, err) == (0, "")
     head, *rows = out.splitlines()
-    assert head.split() == ["NAME", "SCHEDULER", "DESCRIPTION"]
+    assert head.split() == ["NAME", "SCHEDULER", "CHECKED", "DESCRIPTION"]
     assert [row.split()[0] for row in rows] == list(known_sites())
-    assert any(row.split() == ["big", "slurm", "a", "big", "one"] for row in rows)
+    assert any(row.split() == ["big", "slurm", "-", "a", "big", "one"] for row in rows)
 
 
 def test_list_as_json_has_the_keys_of_the_contract(typed):
