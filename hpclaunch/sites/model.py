@@ -157,10 +157,12 @@ class Paths(Table):
 
     base: BasePath | None = None
     """Where sessions and hpclaunch's own files lie, seen by login and compute nodes alike; may
-    begin with ``~/``. By default ``~/.hpclaunch``; without a scheduler the user's data folder."""
+    begin with ``~/``, and hold ``{user}`` and other values in braces. By default ``~/.hpclaunch``;
+    without a scheduler the user's data folder."""
 
     notebooks: SitePath | None = None
-    """Root directory of JupyterLab, may begin with ``~/``; the home directory by default."""
+    """Root directory of JupyterLab, may begin with ``~/`` and hold values in braces; the home
+    directory by default."""
 
 
 class SessionDefaults(Table):
@@ -207,7 +209,8 @@ class Dask(Table):
     workers."""
 
     processes: Count = 1
-    """Workers of one job; on a site without scheduler there are no jobs."""
+    """Workers of one job, and of each node of a block where nobody says how many (at least two); on
+    a site without scheduler there are no jobs."""
 
     queue: Line | None = None
     """Queue of the worker jobs; by default the session's."""
@@ -217,7 +220,8 @@ class Dask(Table):
     replaced by another."""
 
     local_directory: Line | None = None
-    """Node-local directory for data that does not fit into memory, such as ``$TMPDIR``."""
+    """Node-local directory for data that does not fit into memory, such as ``$TMPDIR``; may hold
+    values in braces."""
 
     submit: Literal["node", "ssh", "laptop"] = "node"
     """Who submits worker jobs while the session runs: its own compute node; that node, by ``ssh``
@@ -291,8 +295,9 @@ class Site(Table):
     values: dict[Name, Line] = Field(
         default_factory=dict, json_schema_extra={"additionalProperties": False}
     )
-    """What stands in the directives as ``{name}``, by name: the profile has what suits most people
-    or nothing, everybody's own stands in ``user.toml``. ``{account}`` needs no entry."""
+    """What stands in directives and directories as ``{name}``, by name: the profile has what suits
+    most people or nothing, everybody's own stands in ``user.toml``. ``{account}`` and ``{user}``
+    (the login name) need no entry."""
 
     account: Line | None = None
     """Account (project, budget) to charge; stands in ``user.toml``, not in a shared profile."""
