@@ -84,7 +84,7 @@ def test_directories_hold_values_too_and_the_login_name_is_one(tmp_path):
 @pytest.mark.parametrize(
     ("values", "name", "where", "line"),
     [
-        ({"project": "p1"}, "user", "base", 'user = "…" in [big] of user.toml; or --set login.user='),
+        ({"project": "p1"}, "user", "base", 'user = "…" in [big] of user.toml'),
         ({}, "project", "local_directory", 'values.project = "…" in [big] of user.toml'),
     ],
 )  # fmt: skip

@@ -29,6 +29,7 @@ lacking() {
 }
 
 # The environment, as the site's profile describes it.
+# shellcheck source=/dev/null
 command -v module >/dev/null || . /etc/profile
 module load miniforge3/23.11.0-0 || lacking miniforge3/23.11.0-0
 

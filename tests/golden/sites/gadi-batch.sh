@@ -34,6 +34,7 @@ lacking() {
 }
 
 # The environment, as the site's profile describes it.
+# shellcheck source=/dev/null
 command -v module >/dev/null || . /etc/profile
 module load python3/3.12.1 || lacking python3/3.12.1
 

@@ -24,6 +24,7 @@ finish() { # the last word of the job, read by the laptop: its exit code
 cd "$session" || exit 1
 
 # The environment, as the site's profile describes it.
+# shellcheck source=/dev/null
 command -v module >/dev/null || . /etc/profile
 module use /usw/conda/modulefiles
 module load conda

@@ -30,6 +30,7 @@ lacking() {
 }
 
 # The environment, as the site's profile describes it.
+# shellcheck source=/dev/null
 command -v module >/dev/null || . /etc/profile
 module load python-data || lacking python-data
 
