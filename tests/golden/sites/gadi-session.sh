@@ -9,7 +9,7 @@
 #PBS -P ab12
 #PBS -r n
 #PBS -m n
-#PBS -l storage=scratch/ab12
+#PBS -l storage=scratch/ab12+gdata/xp65
 #PBS -l jobfs=10GB
 # hpclaunch session gadi-1 on gadi: JupyterLab on a compute node.
 exec >>/home/jane/.hpclaunch/sessions/gadi-1-0123abcd/job.log 2>&1 || exit 1
@@ -28,15 +28,12 @@ finish() { # the last word of the job, read by the laptop: its exit code
 }
 cd "$session" || exit 1
 
-lacking() {
-    echo "hpclaunch: the module $1 cannot be loaded here ($HOSTNAME)" >&2
-    finish 126
-}
-
 # The environment, as the site's profile describes it.
 # shellcheck source=/dev/null
 command -v module >/dev/null || . /etc/profile
-module load python3/3.12.1 || lacking python3/3.12.1
+module use /g/data/xp65/public/modules
+module load conda/analysis3
+set +eu # in case the lines above have set them
 
 export PYTHONPATH=/home/jane/.hpclaunch/lib/0.1.0-0123456789ab"${PYTHONPATH:+:$PYTHONPATH}"
 python=python3
