@@ -9,11 +9,12 @@ import shlex
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from hpclaunch.demo.lsf_text import described, history, row
+from hpclaunch.demo.lsf_text import described, history, mail, row
 from hpclaunch.demo.runner import Launch, begin
-from hpclaunch.demo.spool import Job, Spool
+from hpclaunch.demo.spool import Course, Job, Spool
 from hpclaunch.demo.submits import Command, fail, refused, take
 
 __all__ = ["COMMANDS", "start"]
@@ -39,10 +40,19 @@ def start(spool: Spool, job: Job) -> None:
         "LSB_SUB_HOST": host,
         "LS_SUBCWD": job.cwd,
     }
-    # What a job says is in a file of LSF's own until the end, and then in a mail.
-    output = str(spool.path / f"{job.id}.out")
+    output = spool.path / f"{job.id}.out"
+
+    def deliver(course: Course) -> None:
+        """What the job has said goes into a mail, or behind what is in the output file already."""
+        wanted = job.options["output"]
+        if wanted:
+            said = output.read_text(encoding="utf-8", errors="replace")
+            with Path(job.cwd, str(wanted)).open("a", encoding="utf-8") as file:
+                file.write(mail(job, course, said))
+
     walltime = job.options["walltime"]
-    begin(spool, job, Launch(environment, job.cwd, output, walltime, _AT_LIMIT, _AT_CANCEL))
+    launch = Launch(environment, job.cwd, str(output), walltime, _AT_LIMIT, _AT_CANCEL, deliver)
+    begin(spool, job, launch)
 
 
 def _bsub(spool: Spool, arguments: Sequence[str]) -> int:
@@ -115,12 +125,7 @@ def _bhist(spool: Spool, arguments: Sequence[str]) -> int:
     if spool.mode("silence") is not None:
         _hang()
     ids = [word for word in arguments if word != "-l"]
-    forgotten = spool.mode("forget")
-    spool.set_mode("forget", None)
-    try:
-        known = {job.id: job for job in spool.jobs()}
-    finally:
-        spool.set_mode("forget", forgotten)
+    known = {job.id: job for job in spool.jobs(forgotten=True)}
     told = [one for one in ids if one in known]
     for one in told:
         sys.stdout.write(history(known[one], spool.course(one)))

@@ -6,7 +6,7 @@ import time
 
 from hpclaunch.demo.spool import Course, Job, user
 
-__all__ = ["described", "history", "row"]
+__all__ = ["described", "history", "mail", "row"]
 
 _HOST = "lsf-c1"
 _FROM = "lsf-login"
@@ -80,6 +80,42 @@ def history(job: Job, course: Course) -> str:
     if over:
         lines.append(_broken(_event(over["time"], _ending(course).rstrip(".") + ";")))
     return "\n".join([*lines, "", *_summary(job, course), "", ""]) + "\n"
+
+
+def mail(job: Job, course: Course, said: str) -> str:
+    """What LSF sends, or appends to the output file, when a job is over."""
+    assert course.begun is not None and course.ended is not None
+    code = course.ended["code"] if course.ended["signal"] is None else 128 + course.ended["signal"]
+    slots = job.options["slots"]
+    return f"""\
+Sender: LSF System <volclava@{_HOST}>
+Subject: Job {job.id}: <{job.name}> {"Done" if code == 0 else "Exited"}
+
+Job <{job.name}> was submitted from host <{_FROM}> by user <{user()}>.
+Job was executed on host(s) <{f"{slots}*" if slots > 1 else ""}{_HOST}>, in queue \
+<{job.options["queue"]}>, as user <{user()}>.
+<{_home(job)}> was used as the home directory.
+<{job.cwd}> was used as the working directory.
+Started at {time.ctime(course.begun["time"])}
+Results reported at {time.ctime(course.ended["time"])}
+
+Your job looked like:
+
+------------------------------------------------------------
+# LSBATCH: User input
+{job.script}
+------------------------------------------------------------
+
+{"Successfully completed." if code == 0 else f"Exited with exit code {code}."}
+
+Resource usage summary:
+
+    CPU time   :      0.02 sec.
+
+The output (if any) follows:
+
+{said}
+"""
 
 
 def row(job: Job, course: Course, hold: str | None) -> str:

@@ -6,14 +6,16 @@ import getopt
 import os
 import re
 import shlex
+import shutil
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from hpclaunch.demo.pbs_text import SERVER, described, row
 from hpclaunch.demo.runner import Launch, begin
-from hpclaunch.demo.spool import Job, Spool, user
+from hpclaunch.demo.spool import Course, Job, Spool, user
 from hpclaunch.demo.submits import Command, fail, refused, take
 
 __all__ = ["COMMANDS", "start"]
@@ -50,12 +52,18 @@ def start(spool: Spool, job: Job) -> None:
         "PBS_QUEUE": str(job.options["queue"]),
         "TMPDIR": str(temporary),
     }
-    # Both streams lie on the node until the end; this node's directory is the spool.
-    output = str(spool.path / f"{job.id}.OU")
-    if "d" in str(job.options["keep"]):
-        output = str(job.options["output"])
+    wanted = Path(str(job.options["output"]) or f"{job.cwd}/{job.name}.o{job.order[0]}")
+    # Output lies on the node until the end, here in the spool, if it is not to be written directly.
+    there = wanted if "d" in str(job.options["keep"]) else spool.path / f"{job.id}.OU"
+
+    def deliver(_: Course) -> None:
+        if there != wanted:
+            wanted.write_bytes(there.read_bytes())
+        shutil.rmtree(temporary, ignore_errors=True)
+
     limit = float(job.options["walltime"])
-    begin(spool, job, Launch(environment, home, output, limit, _ENDS, _ENDS))
+    launch = Launch(environment, home, str(there), limit, _ENDS, _ENDS, deliver)
+    begin(spool, job, launch)
 
 
 def _qsub(spool: Spool, arguments: Sequence[str]) -> int:
@@ -74,7 +82,7 @@ def _qsub(spool: Spool, arguments: Sequence[str]) -> int:
         except (getopt.GetoptError, ValueError):
             return fail(f"qsub: directive error: {line} ", 1)
     options = dict(found)
-    name = options.get("-N") or ("STDIN" if not operands else os.path.basename(operands[0]))  # noqa: PTH119
+    name = options.get("-N") or ("STDIN" if not operands else Path(operands[0]).name)
     if not re.fullmatch(r"[A-Za-z0-9_.+=@-]{1,230}", name):
         return fail("qsub: illegal -N value", 2)
     if "-J" in options and options.get("-r") == "n":
@@ -158,8 +166,7 @@ def _whole(one: str) -> str:
 def _read(operands: Sequence[str]) -> str:
     if not operands:
         return sys.stdin.read()
-    with open(operands[0], encoding="utf-8") as file:  # noqa: PTH123
-        return file.read()
+    return Path(operands[0]).read_text(encoding="utf-8")
 
 
 def _directives(script: str) -> list[str]:

@@ -7,11 +7,11 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hpclaunch.demo.spool import Job, Spool
+from hpclaunch.demo.spool import Course, Job, Spool
 
 __all__ = ["Launch", "begin"]
 
@@ -35,6 +35,8 @@ class Launch:
     at_limit, at_cancel : sequence of (float, str)
         What is sent when the walltime is over, and on a cancellation: seconds from then, and the
         name of a signal.
+    deliver : callable
+        Brings the output where it belongs, once nothing of the job is left.
     """
 
     environment: Mapping[str, str]
@@ -43,6 +45,7 @@ class Launch:
     walltime: float | None
     at_limit: Sequence[tuple[float, str]]
     at_cancel: Sequence[tuple[float, str]]
+    deliver: Callable[[Course], None] = lambda _: None
 
 
 def begin(spool: Spool, job: Job, launch: Launch) -> None:
@@ -111,6 +114,8 @@ def _run(spool: Spool, job: Job, launch: Launch) -> None:
     code = process.returncode
     _send(process.pid, "KILL")  # what the job has left behind
     facts = {"code": code if code >= 0 else None, "signal": -code if code < 0 else None}
+    begun_note, cancelled = spool.note_of(job.id, "begun"), spool.note_of(job.id, "cancelled")
+    launch.deliver(Course(begun_note, cancelled, {"time": time.time(), "why": why, **facts}))
     spool.note(job.id, "ended", why=why, **facts)
 
 

@@ -149,11 +149,17 @@ class Spool:
         """Take a job."""
         self._write(f"{job.id}.job", json.dumps(asdict(job)))
 
-    def jobs(self) -> list[Job]:
-        """Every job that the scheduler shows, in the order of their numbers."""
+    def jobs(self, *, forgotten: bool = False) -> list[Job]:
+        """Every job that the scheduler shows, in the order of their numbers.
+
+        Parameters
+        ----------
+        forgotten : bool
+            Whether jobs count that are not known any more.
+        """
         shown = time.time() - self.seconds("lag")
         found = [Job(**json.loads(path.read_text())) for path in self.path.glob("*.job")]
-        if self.mode("forget") is not None:
+        if self.mode("forget") is not None and not forgotten:
             found = [job for job in found if not self.course(job.id).is_over]
         return sorted(
             (job for job in found if job.submitted <= shown), key=lambda job: list(job.order)

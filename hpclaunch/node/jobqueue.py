@@ -52,6 +52,8 @@ def defaults(session: Session, python: str, before: list[str]) -> dict[str, Any]
         }
     )
     found.update({"slurm": _slurm, "pbs": _pbs, "lsf": _lsf}[session.scheduler](session, jobs))
+    if session.scheduler == "pbs":  # whose jobs begin in the home directory
+        found["job-script-prologue"] = ['cd "$PBS_O_WORKDIR"', *before]
     return found
 
 

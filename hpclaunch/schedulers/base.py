@@ -81,7 +81,8 @@ class JobSpec:
         For each node.
     queue, account, qos : str or None
     extra : tuple of str
-        Further options, each one argument as on the submit command line (``--constraint=cpu``).
+        Further options. To Slurm each is one argument of the submit command line
+        (``--constraint=cpu``), to PBS and LSF the rest of a directive's line (``-l name=value``).
     copies : int
         So many equal jobs in one submission (an array). Each finds its number, from 0, in the
         scheduler's `Scheduler.copy_variable`.

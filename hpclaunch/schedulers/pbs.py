@@ -36,8 +36,9 @@ _MAY_BE_IN = re.compile(r"timed? ?out|premature end|protocol error|end of file",
 _UNSET = ("env", "-u", "PBS_DPREFIX")
 # `-W umask`: the job would else have 077, whatever the user's is. Three digits, as PBS knows them.
 _SUBMIT = 'mask=$(umask) && exec "$@" -W umask="${mask#0}"'
-# qselect knows no name but of jobs that it lists, and its tables cut names; `qstat -f` does not.
-_FIND = 'ids=$(qselect -u "$(id -un)") || exit; [ -z "$ids" ] || exec qstat -f $ids'
+# Tables cut names, `qstat -f` does not; without ids it would describe every job of the site. The
+# brackets of an array's id are no pattern of files.
+_FIND = 'set -f; ids=$(qselect -u "$(id -un)") || exit; [ -z "$ids" ] || exec qstat -f $ids'
 
 
 @dataclass(frozen=True)

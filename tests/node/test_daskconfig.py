@@ -139,6 +139,7 @@ def test_dask_jobqueue_makes_the_right_lines_of_it(kind: str, tmp_path: Path) ->
         [sys.executable, "-c", code], env=kept, stdout=subprocess.PIPE, text=True, check=True
     )
     assert set(lines) <= set(done.stdout.splitlines())
+    assert ('cd "$PBS_O_WORKDIR"' in done.stdout) == (kind == "pbs"), "where the notebook is"
 
 
 def test_torque_is_asked_in_its_own_words() -> None:

@@ -312,3 +312,13 @@ def test_environment_and_account_of_the_command(typed: Typed, profile: str) -> N
     found = yaml.safe_load(out)["jobqueue"]["slurm"]
     assert (code, found["python"], found["account"]) == (0, "/opt/other/bin/python", "P2")
     assert found["job-script-prologue"][0].startswith("export DASK_CONFIG=")
+
+
+@pytest.mark.parametrize(("kind", "cluster"), [("pbs", "PBSCluster"), ("lsf", "LSFCluster")])
+def test_other_schedulers_have_a_class_of_dask_jobqueue_too(kind: str, cluster: str) -> None:
+    plan = plan_of(scheduler={"kind": kind}, dask=DASK, account="P1")
+    text = DaskExport(plan, "big.toml", PLACE).text()
+    assert f"`{cluster}()` of dask-jobqueue" in text
+    found = yaml.safe_load(text)["jobqueue"][kind]
+    assert found["queue"] == "long"
+    assert found["walltime"] == {"pbs": "02:00:00", "lsf": "120"}[kind]

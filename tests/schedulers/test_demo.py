@@ -333,6 +333,50 @@ def test_a_run_limit_is_told_by_the_exit_code_alone(site: Site) -> None:
     assert batch_scheduler("lsf", ()).parse_status(told, ["1"])["1"].state is JobState.TIMEOUT
 
 
+@ON_LSF
+def test_the_output_of_a_job_is_a_mail_at_the_end(site: Site) -> None:
+    """That is why jobs write their own log."""
+    script = "echo start; date; for i in 1 2 3 4 5 6; do echo line $i; echo eline $i >&2; sleep 2; "
+    script = script.replace("sleep 2", "sleep 0.1") + "done; echo end\n"
+    site.shell("bsub -J out1 -o /home/alice/w/out1.log", script)
+    assert not (site.home / "w" / "out1.log").exists(), "while it runs"
+    site.over("1")
+    recorded = next(r for r in records(LSF, "11_output") if r.note == "at the end").stdout
+
+    def bare(text: str, home: str) -> list[str]:
+        text = text.replace(home, "/home/alice").replace("sleep 0.1", "sleep 2")
+        text = re.sub(r"\w{3} \w{3} [ \d]\d .*\d{4}", "T", text)
+        text = re.sub(r"lsf-c\d", "HOST", re.sub(r"user <\w+>", "user <U>", text))
+        return re.sub(r"Job \d+:", "Job 7:", text).rstrip().split("\n")
+
+    shown = (site.home / "w" / "out1.log").read_text()
+    assert bare(shown, str(site.home)) == bare(recorded, "/home/alice")
+    site.shell("bsub -J out1 -o /home/alice/w/out1.log", "echo second")
+    site.over("2")
+    again = (site.home / "w" / "out1.log").read_text()
+    assert again.startswith(shown) and again.count("Sender: LSF System") == 2
+
+
+@ON_PBS
+def test_the_output_of_a_job_lies_on_the_node_until_the_end(site: Site) -> None:
+    site.shell("qsub -N late -j oe", "echo early; sleep 0.5; echo late")
+    assert not (site.home / "w" / "late.o1").exists()
+    site.over("1.pbs-login")
+    assert (site.home / "w" / "late.o1").read_text() == "early\nlate\n"
+
+
+@on("site", ["slurm"], indirect=True)
+def test_slurm_denies_jobs_as_it_was_recorded(site: Site) -> None:
+    release = "slurm-22.05"
+    recorded = next(r for r in records(release, "40_errors") if "Invalid job id" in r.stderr)
+    told = site.shell("squeue --jobs=999999")
+    assert (told.exit, told.stderr) == (recorded.exit, recorded.stderr)
+    site.fake.silence(True)
+    recorded = the_record(release, "62_ctld_down", "squeue")
+    told = site.shell("squeue --jobs=1")
+    assert (told.exit, told.stdout, told.stderr) == (recorded.exit, "", recorded.stderr)
+
+
 # All of them
 
 

@@ -80,6 +80,7 @@ def run_find(folder: Path, ids: str, code: int = 0) -> subprocess.CompletedProce
     return subprocess.run(
         Pbs().find_command("a"),
         env={"PATH": f"{folder}:{os.defpath}"},
+        cwd=folder,
         capture_output=True,
         text=True,
     )
@@ -87,8 +88,9 @@ def run_find(folder: Path, ids: str, code: int = 0) -> subprocess.CompletedProce
 
 def test_only_the_users_own_jobs_are_described(tmp_path):
     me = subprocess.run(["id", "-un"], capture_output=True, text=True).stdout.strip()
-    done = run_find(tmp_path, "1.pbs-login\\n2.pbs-login\\n")
-    assert done.stdout == "qstat -f 1.pbs-login 2.pbs-login\n"
+    (tmp_path / "21.pbs-login").touch()  # which the id of an array would match as a pattern
+    done = run_find(tmp_path, "1.pbs-login\\n2[1].pbs-login\\n")
+    assert done.stdout == "qstat -f 1.pbs-login 2[1].pbs-login\n"
     assert done.stderr.strip() == f"-u {me}"
 
 
