@@ -76,6 +76,11 @@ def directives(spec: JobSpec, memory: MemoryRule) -> list[str]:
         raise ValueError(f"LSF has no QOS, so none of the name {spec.qos!r}")
     if spec.copies != 1:
         raise ValueError(f"an array of {spec.copies} jobs is not asked of LSF")
+    if spec.memory_as == "core":
+        raise ValueError(
+            "LSF is not asked for memory by the core: what a number of it is for is said once, by "
+            "memory_per of [scheduler.lsf]"
+        )
     for option in spec.extra:
         if not option.startswith("-"):
             raise ValueError(f"{option!r} is no option of bsub; write for example '-G group'")

@@ -77,6 +77,11 @@ def directives(spec: JobSpec, dialect: Dialect) -> list[str]:
         raise ValueError(f"PBS has no QOS, so none of the name {spec.qos!r}")
     if spec.copies != 1:
         raise ValueError(f"an array of {spec.copies} jobs is not asked of PBS")
+    if spec.memory_as == "core":
+        raise ValueError(
+            "PBS is asked for the memory of nodes, not of cores; for nodes of one's own: "
+            'memory_as = "whole" and a place with excl'
+        )
     words = [
         f"-N {spec.name}",
         "-j oe",

@@ -317,6 +317,8 @@ class Site(Table):
             if name in names[:index]:
                 raise Misfit(("queues", str(index), "name"), f"{name!r} is described twice")
         for index, queue in enumerate(self.queues):
+            for key, what in self.scheduler.misses(queue.qos, queue.memory_as):
+                raise Misfit(("queues", str(index), key), what)
             sizes = [one.max_nodes for one in queue.walltime_bins]
             if sizes != sorted(set(sizes)):
                 raise Misfit(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import date
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from hpclaunch.sites.values import Flag, Line, Misfit
+from hpclaunch.units import MemoryAs
 
 __all__ = ["LsfTable", "PbsTable", "SchedulerTable", "Table"]
 
@@ -106,3 +108,12 @@ class SchedulerTable(Table):
             raise Misfit(("scheduler", "pbs", "place"), "Torque has none")
         if self.pbs is not None and self.pbs.dialect == "totals" and self.pbs.chunk:
             raise Misfit(("scheduler", "pbs", "chunk"), "totals of a job have no chunks")
+
+    def misses(self, qos: str | None, memory_as: MemoryAs) -> Iterator[tuple[str, str]]:
+        """What a queue asks for that this scheduler does not have: keys, and words for each."""
+        if self.kind not in ("pbs", "lsf"):
+            return
+        if qos is not None:
+            yield "qos", f"{self.kind} has none"
+        if memory_as == "core":
+            yield "memory_as", f"must be 'node', 'whole' or 'none' for {self.kind}"

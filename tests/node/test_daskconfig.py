@@ -147,6 +147,9 @@ def test_torque_is_asked_in_its_own_words() -> None:
     found = settings(one, PLACE)["jobqueue"]["pbs"]
     assert found["resource-spec"] == "nodes=1:ppn=2"
     assert "-l mem=3815mb" in found["job-extra-directives"]
+    unasked = session(scheduler="pbs", jobs=replace(JOBS, memory_as="none"))
+    found = settings(unasked, PLACE)["jobqueue"]["pbs"]
+    assert found["resource-spec"] == "select=1:ncpus=2"
 
 
 @pytest.mark.parametrize(

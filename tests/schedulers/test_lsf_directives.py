@@ -140,6 +140,7 @@ def test_each_host_is_granted_at_least_what_was_asked(memory, hosts, slots, unit
         ({"extra": ("climate",)}, "no option"),
         ({"extra": ('-R select[a=="b"]',)}, "double quotes"),
         ({"copies": 3}, "array"),
+        ({"memory": Memory(1), "memory_as": "core"}, "memory"),
     ],
 )
 def test_what_lsf_could_not_read_is_refused(changes, words):
@@ -223,3 +224,9 @@ def test_bash_takes_every_directive_for_a_comment(name, queue, extra):
     except ValueError:
         return
     assert all(line.startswith("#BSUB -") and "\n" not in line for line in lines)
+
+
+def test_a_site_that_refuses_to_be_asked_for_memory_is_not_asked():
+    job = spec(memory=Memory(2**30), memory_as="none")
+    assert not [line for line in Lsf().directives(job) if "mem" in line]
+    assert [line for line in Lsf().directives(spec(memory=Memory(2**30))) if "mem" in line]

@@ -131,6 +131,7 @@ def test_no_job_is_run_twice_and_no_mail_is_sent():
         ({"extra": ("-l a=\0",)}, "NUL"),
         ({"extra": ("select=2",)}, "no option"),
         ({"copies": 3}, "array"),
+        ({"memory": Memory(1), "memory_as": "core"}, "memory"),
     ],
 )
 def test_what_pbs_could_not_read_is_refused(changes, words):
@@ -260,3 +261,9 @@ def test_a_job_that_cannot_write_its_log_ends():
 def test_a_relative_log_is_refused():
     with pytest.raises(ValueError, match="absolute"):
         Pbs().prologue(spec(log="job.log"))
+
+
+def test_a_site_that_refuses_to_be_asked_for_memory_is_not_asked():
+    job = spec(memory=Memory(2**30), memory_as="none")
+    assert not [line for line in Pbs().directives(job) if "mem" in line]
+    assert [line for line in Pbs().directives(spec(memory=Memory(2**30))) if "mem" in line]
