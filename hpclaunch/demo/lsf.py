@@ -19,8 +19,8 @@ from hpclaunch.demo.submits import Command, fail, refused, take
 
 __all__ = ["COMMANDS", "start"]
 
-_AT_LIMIT = ((0.0, "USR2"), (600.0, "INT"), (610.0, "TERM"), (620.0, "KILL"))
-_AT_CANCEL = ((0.0, "INT"), (10.0, "TERM"), (20.0, "KILL"))
+_GRACE = 10.0  # seconds between two signals
+_LONG_GRACE = 600.0  # seconds that a job may run on after its limit
 _KNOWN = "BHJ:M:NP:R:W:b:e:m:n:o:q:rw:x"
 _HEAD = "JOBID   USER    STAT  QUEUE      FROM_HOST   EXEC_HOST   JOB_NAME   SUBMIT_TIME"
 
@@ -50,8 +50,10 @@ def start(spool: Spool, job: Job) -> None:
             with Path(job.cwd, str(wanted)).open("a", encoding="utf-8") as file:
                 file.write(mail(job, course, said))
 
-    walltime = job.options["walltime"]
-    launch = Launch(environment, job.cwd, str(output), walltime, _AT_LIMIT, _AT_CANCEL, deliver)
+    walltime, grace = job.options["walltime"], spool.seconds("grace", _GRACE)
+    at_cancel = [(0.0, "INT"), (grace, "TERM"), (2 * grace, "KILL")]
+    at_limit = [(0.0, "USR2"), *((_LONG_GRACE + later, name) for later, name in at_cancel)]
+    launch = Launch(environment, job.cwd, str(output), walltime, at_limit, at_cancel, deliver)
     begin(spool, job, launch)
 
 

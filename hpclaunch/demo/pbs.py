@@ -20,7 +20,7 @@ from hpclaunch.demo.submits import Command, fail, refused, take
 
 __all__ = ["COMMANDS", "start"]
 
-_ENDS = ((0.0, "TERM"), (10.0, "KILL"))
+_GRACE = 10.0  # seconds between two signals
 _KNOWN = "a:A:c:C:e:fhIj:J:k:l:m:M:N:o:p:P:q:r:R:S:u:v:VW:Xz"
 _HEADS = (
     "Job id            Name             User              Time Use S Queue",
@@ -61,8 +61,9 @@ def start(spool: Spool, job: Job) -> None:
             wanted.write_bytes(there.read_bytes())
         shutil.rmtree(temporary, ignore_errors=True)
 
-    limit = float(job.options["walltime"])
-    launch = Launch(environment, home, str(there), limit, _ENDS, _ENDS, deliver)
+    limit, grace = float(job.options["walltime"]), spool.seconds("grace", _GRACE)
+    ends = ((0.0, "TERM"), (grace, "KILL"))
+    launch = Launch(environment, home, str(there), limit, ends, ends, deliver)
     begin(spool, job, launch)
 
 

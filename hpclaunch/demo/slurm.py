@@ -15,7 +15,7 @@ from hpclaunch.demo.submits import Command, fail, refused, take
 
 __all__ = ["COMMANDS", "start"]
 
-_ENDS = ((0.0, "TERM"), (30.0, "KILL"))
+_GRACE = 30.0  # seconds between two signals: KillWait
 _DOWN = "Unable to contact slurm controller (connect failure)"
 _SHORT = {"J": "job-name", "o": "output", "t": "time"}
 _EXPECTED = "2026-11-30T10:00:00"  # when every job that waits is said to start
@@ -34,7 +34,8 @@ def start(spool: Spool, job: Job) -> None:
     for symbol, text in (("%A_%a", job.id), ("%j", job.id), ("%J", job.id), ("%%", "%")):
         output = output.replace(symbol, text)
     walltime = job.options.get("walltime")
-    begin(spool, job, Launch(environment, job.cwd, output, walltime, _ENDS, _ENDS))
+    ends = ((0.0, "TERM"), (spool.seconds("grace", _GRACE), "KILL"))
+    begin(spool, job, Launch(environment, job.cwd, output, walltime, ends, ends))
 
 
 def _sbatch(spool: Spool, arguments: Sequence[str]) -> int:

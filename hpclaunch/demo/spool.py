@@ -19,6 +19,8 @@ The modes are files too, named after what they do; what is in them says how:
     Seconds after which jobs that come from now on are killed by nobody's wish.
 ``end_in``
     Seconds after which they are told to end, where the scheduler tells.
+``grace``
+    Seconds between the signals that end a job, 10 or more at real sites.
 ``silence``
     Questions are not answered.
 ``forget``
@@ -128,9 +130,9 @@ class Spool:
         else:
             self._write(name, how)
 
-    def seconds(self, name: str) -> float:
-        """A mode that is a number of seconds; 0 where it is off."""
-        return float(self.mode(name) or 0)
+    def seconds(self, name: str, otherwise: float = 0.0) -> float:
+        """A mode that is a number of seconds; `otherwise` where it is off."""
+        return float(self.mode(name) or otherwise)
 
     # Jobs
 

@@ -55,6 +55,8 @@ def kind(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def fake(tmp_path: Path, kind: str) -> Iterator[Fake]:
     found = Fake.install(tmp_path / "fake", kind)
+    if kind == "lsf":  # whose first signal is INT, of which a nanny with its worker ends late
+        found.spool.set_mode("grace", "0.5")
     yield found
     found.kill()
 
