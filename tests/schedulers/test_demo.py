@@ -199,6 +199,18 @@ def test_a_pbs_server_dies_of_a_known_and_an_unknown_job_in_one_command(site: Si
 
 
 @ON_PBS
+def test_a_pbs_server_outlives_what_we_ask_of_it(site: Site) -> None:
+    """The same jobs, as hpclaunch deletes them."""
+    jobs = [submit(site, "sleep 30") for _ in range(2)]
+    ours = batch_scheduler("pbs", ())
+    for command in ours.cancel_commands([jobs[0], "99.pbs-login", jobs[1]]):
+        ours.parse_cancel(site.run(command))
+    for job in jobs:
+        site.over(job)
+        assert state_of(site, job)[0] is JobState.CANCELLED
+
+
+@ON_PBS
 def test_pbs_runs_a_job_at_home_with_an_environment_of_its_own(site: Site) -> None:
     script = "#!/bin/bash\npwd; echo $PBS_O_WORKDIR $PBS_JOBID [$MINE] $NCPUS; umask"
     site.shell("qsub -k oed -j oe -o /home/alice/log -l select=1:ncpus=2", script, MINE="secret")

@@ -104,10 +104,27 @@ def test_a_listing_that_fails_is_no_empty_listing(tmp_path):
     assert run_find(tmp_path, "", 255).returncode == 255
 
 
-def test_every_id_has_a_command_of_its_own():
+def test_every_id_has_a_qdel_of_its_own(tmp_path):
     """`qdel LIVE UNKNOWN` ended the whole server, eight times of eight, and exited with 0."""
-    assert Pbs().cancel_commands(["4.a", "5.a"]) == [["qdel", "4.a"], ["qdel", "5.a"]]
+    qdel = tmp_path / "qdel"
+    qdel.write_text('#!/bin/sh\necho "qdel $@" >&2; [ "$1" != 5.a ] || exit 153\n')
+    qdel.chmod(0o755)
+    (command,) = Pbs().cancel_commands(["4.a", "5.a", "6[1].a"])
+    done = subprocess.run(
+        command, env={"PATH": f"{tmp_path}:{os.defpath}"}, capture_output=True, text=True
+    )
+    assert done.stderr == "qdel 4.a\nqdel 5.a\nqdel 6[1].a\n"
+    assert done.returncode == 153, "the fault of one is not lost in the others' success"
     assert Pbs().cancel_commands([]) == []
+    assert len(Pbs().cancel_commands([f"{number}.a" for number in range(101)])) == 2
+
+
+def test_one_job_that_is_not_deleted_counts_among_others_that_are_over():
+    gone = "qdel: Unknown Job Id 5.a\nqdel: Job has finished 6.a\n"
+    Pbs().parse_cancel(Completed.of(["qdel"], 35, "", gone))
+    with pytest.raises(SchedulerError):
+        text = gone + "qdel: Unauthorized Request  7.a\n"
+        Pbs().parse_cancel(Completed.of(["qdel"], 35, "", text))
 
 
 @pytest.mark.parametrize("release", RELEASES)
