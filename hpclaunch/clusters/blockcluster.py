@@ -67,6 +67,7 @@ class BlockCluster(SchedulerPlugin):  # type: ignore[misc]
             "present": len(workers),
             "jobs": [],
             "problem": None,
+            "waits": None,
             "threads": self._block.threads,
             "memory": min((one.memory_limit for one in workers), default=0),
             "job_memory": self._block.memory,
