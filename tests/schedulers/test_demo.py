@@ -99,6 +99,7 @@ def shape(text: str) -> list[tuple[str, str]]:
     return shown
 
 
+GATED = "echo early; until [ -e go ]; do sleep 0.05; done; echo late"
 LONG = "echo up; for i in $(seq 600); do sleep 1; done"
 SUBMITS = {
     "run": ("-N run -l select=1:ncpus=2 -j oe -k oed -o /home/alice/w/run.log", LONG),
@@ -351,7 +352,6 @@ def test_the_output_of_a_job_is_a_mail_at_the_end(site: Site) -> None:
     script = "echo start; date; for i in 1 2 3 4 5 6; do echo line $i; echo eline $i >&2; sleep 2; "
     script = script.replace("sleep 2", "sleep 0.1") + "done; echo end\n"
     site.shell("bsub -J out1 -o /home/alice/w/out1.log", script)
-    assert not (site.home / "w" / "out1.log").exists(), "while it runs"
     site.over("1")
     recorded = next(r for r in records(LSF, "11_output") if r.note == "at the end").stdout
 
@@ -367,12 +367,18 @@ def test_the_output_of_a_job_is_a_mail_at_the_end(site: Site) -> None:
     site.over("2")
     again = (site.home / "w" / "out1.log").read_text()
     assert again.startswith(shown) and again.count("Sender: LSF System") == 2
+    site.shell("bsub -J late -o /home/alice/w/late", GATED)
+    assert not (site.home / "w" / "late").exists(), "while it runs"
+    (site.home / "w" / "go").touch()
+    site.over("3")
+    assert (site.home / "w" / "late").read_text().endswith("follows:\n\nearly\nlate\n\n")
 
 
 @ON_PBS
 def test_the_output_of_a_job_lies_on_the_node_until_the_end(site: Site) -> None:
-    site.shell("qsub -N late -j oe", "echo early; sleep 0.5; echo late")
+    site.shell("qsub -N late -j oe", f"cd w; {GATED}")
     assert not (site.home / "w" / "late.o1").exists()
+    (site.home / "w" / "go").touch()
     site.over("1.pbs-login")
     assert (site.home / "w" / "late.o1").read_text() == "early\nlate\n"
 
@@ -479,14 +485,20 @@ def test_a_scheduler_that_does_not_answer_says_nothing(site: Site) -> None:
 
 @EVERYWHERE
 def test_a_job_that_dies_of_itself_and_one_that_shows_late(site: Site) -> None:
-    site.fake.spool.set_mode("die", "0.3")
-    site.fake.spool.set_mode("lag", "1.5")
+    spool = site.fake.spool
+    spool.set_mode("die", "1")
+    spool.set_mode("lag", "1000")
     job = submit(site, "sleep 30")
     ours = batch_scheduler(site.fake.kind, ())
     assert ours.parse_find(site.run(ours.find_command("a")), "a") == [], "not shown yet"
-    site.until(lambda: state_of(site, job)[0] is JobState.RUNNING)
-    assert site.fake.spool.note_of(job, "ended") is not None, "it is over already"
-    site.until(lambda: state_of(site, job)[0] is JobState.FAILED)
+    site.until(lambda: spool.note_of(job, "ended"))
+    begun, ended = (spool.note_of(job, kind) for kind in ("begun", "ended"))
+    assert begun is not None and ended is not None
+    spool.set_mode("lag", str(time.time() - (begun["time"] + ended["time"]) / 2))
+    shown = spool.course(job)
+    assert shown.begun is not None and not shown.is_over, "it is over, and seems to run"
+    spool.set_mode("lag", None)
+    assert state_of(site, job)[0] is JobState.FAILED
 
 
 @EVERYWHERE
