@@ -10,12 +10,12 @@ import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from hpclaunch.shell import Completed
 from hpclaunch.units import Memory, MemoryAs, Walltime
 
-__all__ = ["JobSpec", "JobState", "JobStatus", "Scheduler"]
+__all__ = ["JobSpec", "JobState", "JobStatus", "OneByOne", "Scheduler"]
 
 
 class JobState(enum.Enum):
@@ -243,3 +243,20 @@ class Scheduler(Protocol):
         SchedulerError
             If the job may still be alive, with the scheduler's words.
         """
+
+
+class OneByOne:
+    """The part of a `Scheduler` that is about arrays, where every job is submitted by itself."""
+
+    copy_variable: ClassVar[str | None] = None
+
+    def copies_command(self) -> None:
+        """None: nothing has to be asked."""
+
+    def parse_copies(self, said: Completed) -> int:
+        """One."""
+        return 1
+
+    def ids_of_copies(self, job: str, copies: int) -> list[str]:
+        """The job's own id."""
+        return [job]

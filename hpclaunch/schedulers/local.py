@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from hpclaunch.errors import SchedulerError, SubmitError
 from hpclaunch.node.localjob_text import MAGIC, Row, parse_rows
-from hpclaunch.schedulers.base import JobSpec, JobState, JobStatus
+from hpclaunch.schedulers.base import JobSpec, JobState, JobStatus, OneByOne
 from hpclaunch.shell import Completed, quote
 
 __all__ = ["Local"]
@@ -30,7 +30,7 @@ _ID_LINE = re.compile(r"localjob\|([1-9]\d*)", re.ASCII)
 
 
 @dataclass(frozen=True)
-class Local:
+class Local(OneByOne):
     """The `Scheduler` of the site ``local``.
 
     Attributes
@@ -42,22 +42,10 @@ class Local:
     """
 
     kind: ClassVar[str] = "local"
-    copy_variable: ClassVar[str | None] = None
     end_variable: ClassVar[str | None] = None
     exit_tells: ClassVar[tuple[str, ...]] = ()
     python: str
     spool: str
-
-    def copies_command(self) -> None:
-        """None: every job is submitted by itself."""
-
-    def parse_copies(self, said: Completed) -> int:
-        """One."""
-        return 1
-
-    def ids_of_copies(self, job: str, copies: int) -> list[str]:
-        """The job's own id."""
-        return [job]
 
     def directives(self, spec: JobSpec) -> list[str]:
         """The ``#HPCLAUNCH`` lines of a batch script. Cores and memory are not limited here.

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import ClassVar
 
 from hpclaunch.errors import SchedulerError, SubmitError
-from hpclaunch.schedulers.base import JobSpec, JobStatus
+from hpclaunch.schedulers.base import JobSpec, JobStatus, OneByOne
 from hpclaunch.schedulers.lsf_directives import MemoryRule, directives
 from hpclaunch.schedulers.lsf_text import complete, jobs_of
 from hpclaunch.schedulers.lsf_words import never_starts, state_of, submit_hint
@@ -41,7 +41,7 @@ _UNWANTED = ("BSUB_QUIET", "BSUB_QUIET2", "BSUB_STDERR", "BSUB_BLOCK")
 
 
 @dataclass(frozen=True)
-class Lsf:
+class Lsf(OneByOne):
     """The `Scheduler` of LSF sites.
 
     Jobs are submitted one by one. An array's largest size stands in ``bparams -l`` only, its tasks
@@ -67,7 +67,6 @@ class Lsf:
     """
 
     kind: ClassVar[str] = "lsf"
-    copy_variable: ClassVar[str | None] = None
     end_variable: ClassVar[str | None] = None
     exit_tells: ClassVar[tuple[str, ...]] = ("INT", "USR2")
     options: tuple[str, ...] = ()
@@ -85,17 +84,6 @@ class Lsf:
     @property
     def _memory(self) -> MemoryRule:
         return MemoryRule(self.memory_unit, self.memory_per)
-
-    def copies_command(self) -> None:
-        """None: every job is submitted by itself."""
-
-    def parse_copies(self, said: Completed) -> int:
-        """One."""
-        return 1
-
-    def ids_of_copies(self, job: str, copies: int) -> list[str]:
-        """The job's own id."""
-        return [job]
 
     def directives(self, spec: JobSpec) -> list[str]:
         """The ``#BSUB`` lines of a batch script; see `lsf_directives.directives`."""

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import ClassVar
 
 from hpclaunch.errors import SchedulerError, SubmitError
-from hpclaunch.schedulers.base import JobSpec, JobStatus
+from hpclaunch.schedulers.base import JobSpec, JobStatus, OneByOne
 from hpclaunch.schedulers.own_log import own_log
 from hpclaunch.schedulers.pbs_directives import Dialect, directives
 from hpclaunch.schedulers.pbs_rows import complete, rows_of
@@ -45,7 +45,7 @@ _DELETE = 'code=0; for one; do qdel "$one" || code=$?; done; exit "$code"'
 
 
 @dataclass(frozen=True)
-class Pbs:
+class Pbs(OneByOne):
     """The `Scheduler` of PBS sites.
 
     There are no arrays: PBS takes only such as it may run a second time (``cannot submit
@@ -70,7 +70,6 @@ class Pbs:
     """
 
     kind: ClassVar[str] = "pbs"
-    copy_variable: ClassVar[str | None] = None
     end_variable: ClassVar[str | None] = None
     exit_tells: ClassVar[tuple[str, ...]] = ()
     options: tuple[str, ...] = ()
@@ -90,17 +89,6 @@ class Pbs:
     @property
     def _dialect(self) -> Dialect:
         return Dialect(self.dialect, self.chunk, self.place, self.charge_by)
-
-    def copies_command(self) -> None:
-        """None: every job is submitted by itself."""
-
-    def parse_copies(self, said: Completed) -> int:
-        """One."""
-        return 1
-
-    def ids_of_copies(self, job: str, copies: int) -> list[str]:
-        """The job's own id."""
-        return [job]
 
     def directives(self, spec: JobSpec) -> list[str]:
         """The ``#PBS`` lines of a batch script; see `pbs_directives.directives`."""
