@@ -77,6 +77,8 @@ class Sshd:
         self.host_key = self.folder / "host_ed25519"
         self.authorized = self.folder / "authorized_keys"
         self.log = self.folder / "sshd.log"
+        self.home = self.folder / "home"
+        self.home.mkdir(exist_ok=True)
         if not self.host_key.exists():
             make_key(self.host_key)
         self.authorized.touch()
@@ -114,6 +116,8 @@ class Sshd:
                     f"HostKey {self.host_key}",
                     f"AuthorizedKeysFile {self.authorized}",
                     f"PidFile {self.folder / 'pid'}",
+                    # What the machine's own user has in ~/.bashrc is not part of any test.
+                    f"SetEnv HOME={self.home}",
                     "StrictModes no",
                     "PermitRootLogin yes",
                     "UsePAM no",
