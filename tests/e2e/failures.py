@@ -477,8 +477,8 @@ FAILURES = (
         "A rank that dies",
         "SIGKILL for the process of a worker",
         "… ended (…); with one rank all of them end (job …)",
-        "too much memory is the usual reason: ask for more --memory, or for fewer "
-        "--workers-per-node",
+        "too much memory is the usual reason: ask for more --memory, or for fewer workers on each "
+        "node",
         log="hpclaunch agent: rank-died: …",
         shown=r"(FAILED|COMPLETING|CANCELLED)\|",
         on=_BOTH,

@@ -67,6 +67,7 @@ class Jupyter:
             "present": sum(job["workers"] for job in jobs),
             "jobs": jobs,
             "problem": None,
+            "waits": None,
             "threads": 1,
             "memory": 10**9,
             "job_memory": 2 * 10**9,

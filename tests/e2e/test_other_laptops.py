@@ -21,7 +21,7 @@ from tests.support.cluster import PROFILE, Cluster
 from tests.support.launch import Laptop, eventually, processes_with
 
 WINDOWS = Path(__file__).parents[1] / "support" / "windows"
-ON_NODES = ("hpclaunch.node", "hpclaunch.clusters")
+ON_SITES = ("hpclaunch.node", "hpclaunch.clusters", "hpclaunch.demo")
 OPENSSH = {f"hpclaunch.transports.{name}" for name in ("openssh", "master", "lifeline", "pipes")}
 """What only laptops with a sharing ssh load; `factory` imports it when it is chosen."""
 
@@ -29,7 +29,7 @@ OPENSSH = {f"hpclaunch.transports.{name}" for name in ("openssh", "master", "lif
 def laptop_modules() -> list[str]:
     """Every module of hpclaunch that a laptop without such an ssh may load."""
     found = [one.name for one in pkgutil.walk_packages(hpclaunch.__path__, "hpclaunch.")]
-    mine = [name for name in found if not name.startswith(ON_NODES) and name not in OPENSSH]
+    mine = [name for name in found if not name.startswith(ON_SITES) and name not in OPENSSH]
     return [name for name in mine if not name.endswith("__main__")]
 
 

@@ -116,6 +116,7 @@ class Window:
                 break
             if not goes_on or time.monotonic() > deadline:
                 shown = "\n".join([*self.emulator.lines, self.emulator.current])
+                shown += f"\nrows and columns: {self._child.getwinsize()}, {self.raw[-1000:]!r}"
                 raise AssertionError(f"{'not seen' if goes_on else 'it has ended'}:\n{shown}")
         return self.emulator.lines
 
