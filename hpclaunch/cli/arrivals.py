@@ -88,7 +88,7 @@ def _lines(name: str, document: dict[str, Any], rows: int) -> list[str]:
     lines = [f"{name}: Dask: {present_words(document)}"]
     if document["problem"]:
         lines.append(f"the scheduler refused more: {document['problem']}")
-    if document["waits"]:
+    if document.get("waits"):
         lines.append(document["waits"])
     jobs = arrival_rows(document, max(1, rows - len(lines) - 1))
     return [*lines, *(table(_HEADS, jobs).splitlines() if jobs else [])]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import re
 from pathlib import Path
@@ -39,9 +40,10 @@ def holder_of(live: Live) -> int:
 
 
 def sockets_of(pid: int) -> set[str]:
-    links = [
-        str(path.readlink()) for path in Path(f"/proc/{pid}/fd").iterdir() if path.is_symlink()
-    ]
+    links = []
+    for path in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # it was closed just now
+            links.append(str(path.readlink()))
     return {link[8:-1] for link in links if link.startswith("socket:[")}
 
 

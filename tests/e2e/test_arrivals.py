@@ -109,12 +109,18 @@ def scale(jupyter: Jupyter, laptop: Laptop, monkeypatch: pytest.MonkeyPatch) -> 
     book.keep_secrets("big-1", NONCE, b"", "t0")
 
     def opens(*words: str, argv: tuple[str, ...] = (), **environment: str) -> Window:
-        inherited = {key: value for key, value in laptop.environment.items() if key != "NO_COLOR"}
+        inherited = without_wishes(laptop)
         command = [*argv, *laptop.argv("scale", "big-1", *words)]
         return Window(command, {**inherited, "TERM": "xterm", **environment}, width=130)
 
     yield opens
     book.update("big-1", NONCE, outcome={"state": "ended", "error": None})  # nothing to stop
+
+
+def without_wishes(laptop: Laptop) -> dict[str, str]:
+    """The environment of a person who wishes nothing of terminals; pytest-xdist sets a width."""
+    wishes = ("NO_COLOR", "COLUMNS", "LINES")
+    return {key: value for key, value in laptop.environment.items() if key not in wishes}
 
 
 def ends_with(*wanted: str) -> Callable[[list[str]], bool]:
@@ -220,7 +226,7 @@ def test_elsewhere_it_says_how_the_cluster_is_and_returns(
 
 
 def test_start_draws_the_workers_of_this_machine(laptop: Laptop) -> None:
-    inherited = {key: value for key, value in laptop.environment.items() if key != "NO_COLOR"}
+    inherited = without_wishes(laptop)
     argv = laptop.argv("start", "local", "--no-browser", "--name", "here")
     with Window(argv, {**inherited, "TERM": "xterm"}, width=140) as window:
         window.see(ends_with("here: Dask: 2 of 2 workers are here"))
