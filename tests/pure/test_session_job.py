@@ -109,6 +109,7 @@ def test_a_directory_that_is_gone_is_no_success(job, tmp_path):
 
 AGENT = """#!/bin/bash
 trap 'sleep 0.3; echo tidied >>"$RECORD"; exit 143' TERM
+sleep 0.3 # the job is only told to end when it listens
 echo $$ >"$RECORD"
 while :; do sleep 0.05; done
 """
