@@ -14,6 +14,7 @@ from typing import ClassVar
 
 from hpclaunch.errors import SchedulerError, SubmitError
 from hpclaunch.schedulers.base import JobSpec, JobStatus, OneByOne
+from hpclaunch.schedulers.checks import checked_ids
 from hpclaunch.schedulers.lsf_directives import MemoryRule, directives
 from hpclaunch.schedulers.lsf_text import complete, jobs_of
 from hpclaunch.schedulers.lsf_words import never_starts, state_of, submit_hint
@@ -217,9 +218,4 @@ class Lsf(OneByOne):
 
 
 def _checked(ids: Sequence[str]) -> Sequence[str]:
-    if not ids:
-        raise ValueError("a query without a job id would ask for every job of the user")
-    for one in ids:
-        if not _ID.fullmatch(one):
-            raise ValueError(f"{one!r} is no job id of LSF")
-    return ids
+    return checked_ids(ids, _ID, "job id of LSF", "user")

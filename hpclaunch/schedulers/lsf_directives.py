@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 
 from hpclaunch.schedulers.base import JobSpec
+from hpclaunch.schedulers.checks import check_options, refuse_foreign
 from hpclaunch.units import Memory
 
 __all__ = ["MemoryRule", "directives"]
@@ -72,20 +73,13 @@ def directives(spec: JobSpec, memory: MemoryRule) -> list[str]:
         raise ValueError(
             f"LSF takes no job named {spec.name!r}: write up to 200 letters, digits, _ . + and -"
         )
-    if spec.qos is not None:
-        raise ValueError(f"LSF has no QOS, so none of the name {spec.qos!r}")
-    if spec.copies != 1:
-        raise ValueError(f"an array of {spec.copies} jobs is not asked of LSF")
+    refuse_foreign(spec, "LSF")
     if spec.memory_as == "core":
         raise ValueError(
             "LSF is not asked for memory by the core: what a number of it is for is said once, by "
             "memory_per of [scheduler.lsf]"
         )
-    for option in spec.extra:
-        if not option.startswith("-"):
-            raise ValueError(f"{option!r} is no option of bsub; write for example '-G group'")
-        if "\n" in option or "\r" in option or "\0" in option:
-            raise ValueError(f"a directive is one line without a NUL character: {option!r}")
+    check_options(spec.extra, "bsub", "'-G group'")
     slots = spec.tasks_per_node * spec.cores
     words = [
         f"-J {spec.name}",

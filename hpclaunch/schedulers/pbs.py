@@ -14,6 +14,7 @@ from typing import ClassVar
 
 from hpclaunch.errors import SchedulerError, SubmitError
 from hpclaunch.schedulers.base import JobSpec, JobStatus, OneByOne
+from hpclaunch.schedulers.checks import checked_ids
 from hpclaunch.schedulers.own_log import own_log
 from hpclaunch.schedulers.pbs_directives import Dialect, directives
 from hpclaunch.schedulers.pbs_rows import complete, rows_of
@@ -221,9 +222,4 @@ def _only_gone(said: Completed) -> bool:
 
 
 def _checked(ids: Sequence[str]) -> Sequence[str]:
-    if not ids:
-        raise ValueError("a query without a job id would ask for every job of the site")
-    for one in ids:
-        if not _ID.fullmatch(one):
-            raise ValueError(f"{one!r} is no job id of PBS")
-    return ids
+    return checked_ids(ids, _ID, "job id of PBS", "site")

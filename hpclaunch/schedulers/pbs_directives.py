@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 
 from hpclaunch.schedulers.base import JobSpec
+from hpclaunch.schedulers.checks import check_options, refuse_foreign
 from hpclaunch.units import Memory
 
 __all__ = ["Dialect", "directives"]
@@ -73,10 +74,7 @@ def directives(spec: JobSpec, dialect: Dialect) -> list[str]:
         raise ValueError(
             f"PBS takes no job named {spec.name!r}: write up to 230 letters, digits, _ . + and -"
         )
-    if spec.qos is not None:
-        raise ValueError(f"PBS has no QOS, so none of the name {spec.qos!r}")
-    if spec.copies != 1:
-        raise ValueError(f"an array of {spec.copies} jobs is not asked of PBS")
+    refuse_foreign(spec, "PBS")
     if spec.memory_as == "core":
         raise ValueError(
             "PBS is asked for the memory of nodes, not of cores; for nodes of one's own: "
@@ -95,11 +93,7 @@ def directives(spec: JobSpec, dialect: Dialect) -> list[str]:
         words.append(_CHARGED[dialect.charge_by].format(_word("account", spec.account)))
     # A job that ran twice would begin in a directory already used; mail at every qdel is a flood.
     words += ["-r n", "-m n"]
-    for option in spec.extra:
-        if not option.startswith("-"):
-            raise ValueError(f"{option!r} is no option of qsub; write for example '-l name=value'")
-        if "\n" in option or "\r" in option or "\0" in option:
-            raise ValueError(f"a directive is one line without a NUL character: {option!r}")
+    check_options(spec.extra, "qsub", "'-l name=value'")
     return [f"#PBS {word}" for word in (*words, *spec.extra)]
 
 

@@ -14,6 +14,7 @@ from typing import ClassVar
 
 from hpclaunch.errors import SchedulerError, SubmitError
 from hpclaunch.schedulers.base import JobSpec, JobStatus
+from hpclaunch.schedulers.checks import checked_ids
 from hpclaunch.schedulers.slurm_directives import directive, options
 from hpclaunch.schedulers.slurm_rows import (
     HISTORY_FIELDS,
@@ -272,12 +273,7 @@ class Slurm:
 
 
 def _checked(ids: Sequence[str]) -> Sequence[str]:
-    if not ids:
-        raise ValueError("a query without a job id would ask for every job of the cluster")
-    for one in ids:
-        if not _ID.fullmatch(one):
-            raise ValueError(f"{one!r} is no Slurm job id")
-    return ids
+    return checked_ids(ids, _ID, "Slurm job id", "cluster")
 
 
 def _wholes(ids: Sequence[str]) -> list[str]:

@@ -100,12 +100,65 @@ def read_words(
     words : list of dict
         For each session, file name to content. A file that is no JSON object is left out.
     """
+    now_known, parts = look(
+        runner, "await.sh", [str(limit), str(tick)], records, known, limit=limit, at="sessions"
+    )
+    words: list[dict[str, dict[str, Any]]] = [{} for _ in records]
+    for head, text in parts:
+        place, _, name = head.partition(" ")
+        try:
+            content = json.loads(text)
+        except ValueError:
+            continue
+        if isinstance(content, dict) and name in _WORDS:
+            words[int(place)][name] = content
+    return now_known, words
+
+
+def look(
+    runner: Runner,
+    script: str,
+    arguments: Sequence[str],
+    records: Sequence[Record],
+    known: Sequence[str],
+    *,
+    limit: int,
+    at: str,
+) -> tuple[list[str], list[tuple[str, str]]]:
+    """Run a script that waits until something in the directories of sessions is new.
+
+    Parameters
+    ----------
+    script : str
+        Takes `arguments`, what is known, a nonce and the directories, and puts what it found
+        between marks with the nonce.
+    arguments : sequence of str
+    records : sequence of Record
+    known : sequence of str
+        What each had said before, from the last call; empty strings at first.
+    limit : int
+        Seconds to wait at most.
+    at : str
+        What is looked at, for people.
+
+    Returns
+    -------
+    known : list of str
+        To be given to the next call.
+    parts : list of tuple of str
+        What stands in each opening mark, the session's place among `records` first, and the text
+        behind it.
+
+    Raises
+    ------
+    SessionError
+        If the answer is not whole.
+    """
     nonce = secrets.token_hex(8)
     said = runner.run(
         remote_command(
-            "await.sh",
-            str(limit),
-            str(tick),
+            script,
+            *arguments,
             "".join(f"{one}," for one in known),
             nonce,
             *(record.session_dir for record in records),
@@ -114,20 +167,13 @@ def read_words(
     )
     first, _, rest = said.stdout.partition("\n")
     now_known = first.removeprefix("known ").split(",")[: len(records)]
-    words: list[dict[str, dict[str, Any]]] = [{} for _ in records]
+    if len(now_known) != len(records):
+        raise SessionError(f"the site's answer to our look at the {at} is not whole", said=rest)
+    parts = []
     for part in rest.split(f"<{nonce} ")[1:]:
         head, _, body = part.partition(">\n")
-        place, _, name = head.partition(" ")
-        text = body.rpartition(f"\n</{nonce}>")[0]
-        try:
-            content = json.loads(text)
-        except ValueError:
-            continue
-        if isinstance(content, dict) and name in _WORDS:
-            words[int(place)][name] = content
-    if len(now_known) != len(records):
-        raise SessionError("the site's answer to our look at the sessions is not whole", said=rest)
-    return now_known, words
+        parts.append((head, body.rpartition(f"\n</{nonce}>")[0]))
+    return now_known, parts
 
 
 def job_status(runner: Runner, record: Record) -> JobStatus:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -68,27 +67,13 @@ def read_lists(
     texts : list of str
         The lists as they are now; empty where there is none, or nothing has changed.
     """
-    nonce = secrets.token_hex(8)
-    said = runner.run(
-        remote_command(
-            "orders.sh",
-            str(limit),
-            str(tick),
-            str(MOST_TEXT),
-            "".join(f"{one}," for one in known),
-            nonce,
-            *(record.session_dir for record in records),
-        ),
-        timeout=limit + 30.0,
+    arguments = [str(limit), str(tick), str(MOST_TEXT)]
+    now_known, parts = access.look(
+        runner, "orders.sh", arguments, records, known, limit=limit, at="orders"
     )
-    first, _, rest = said.stdout.partition("\n")
-    now_known = first.removeprefix("known ").split(",")[: len(records)]
-    if len(now_known) != len(records):
-        raise SessionError("the site's answer to our look at the orders is not whole", said=rest)
     texts = ["" for _ in records]
-    for part in rest.split(f"<{nonce} ")[1:]:
-        place, _, body = part.partition(">\n")
-        texts[int(place)] = body.rpartition(f"\n</{nonce}>")[0]
+    for place, text in parts:
+        texts[int(place)] = text
     return now_known, texts
 
 
