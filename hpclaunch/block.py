@@ -55,7 +55,6 @@ def block_job(loaded: LoadedSite, request: Request, name: str, account: str | No
         gpus=gpus or 0,
         queue=queue,
         account=account,
-        extra=site.scheduler.directives,
     )
     return replace(job, memory=request.memory or _memory(loaded, request, job, workers))
 

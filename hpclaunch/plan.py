@@ -345,7 +345,6 @@ def _session_job(loaded: LoadedSite, request: Request, name: str, account: str |
         gpus=defaults.gpus if request.gpus is None else request.gpus,
         queue=request.queue or defaults.queue or scheduler.default_queue,
         account=account,
-        extra=scheduler.directives,
     )
 
 

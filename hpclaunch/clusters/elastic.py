@@ -30,6 +30,7 @@ from hpclaunch.clusters.guard import GuardedScheduler
 from hpclaunch.clusters.submitter import Submitter
 from hpclaunch.errors import SchedulerError, UsageError
 from hpclaunch.node.daskconfig import Place
+from hpclaunch.node.layout import LOOPBACK_ANY
 from hpclaunch.node.spec import Session
 from hpclaunch.schedulers.base import JobSpec, JobState, JobStatus
 from hpclaunch.units import Memory
@@ -221,7 +222,7 @@ class BatchCluster(JobQueueCluster):  # type: ignore[misc]
                 "host": place.address,
                 "port": 0,
                 "dashboard": True,
-                "dashboard_address": "127.0.0.1:0",
+                "dashboard_address": LOOPBACK_ANY,
                 "dashboard_socket": place.dashboard_socket,
             },
             protocol=session.protocol,

@@ -11,6 +11,7 @@ from hpclaunch.clusters.control import check_bounds, check_number
 from hpclaunch.clusters.guard import GuardedScheduler
 from hpclaunch.clusters.workerjob import jobs_of
 from hpclaunch.node.daskconfig import Place
+from hpclaunch.node.layout import LOOPBACK_ANY
 from hpclaunch.node.spec import Session
 
 __all__ = ["LocalProcesses"]
@@ -30,7 +31,7 @@ class LocalProcesses(SpecCluster):  # type: ignore[misc]
         self._wanted: int | None = session.workers
         self._bounds: dict[str, int] | None = None
         common = {"host": place.address, "protocol": session.protocol, "security": Security()}
-        pages = {"dashboard_address": "127.0.0.1:0"}
+        pages = {"dashboard_address": LOOPBACK_ANY}
         worker = {
             **common,
             **pages,

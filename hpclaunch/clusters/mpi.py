@@ -29,7 +29,7 @@ from hpclaunch.node.dask import place_of
 from hpclaunch.node.failure import Failure
 from hpclaunch.node.files import remove
 from hpclaunch.node.job import report
-from hpclaunch.node.layout import Layout
+from hpclaunch.node.layout import LOOPBACK_ANY, Layout
 from hpclaunch.node.spec import Block, Session, read_session
 
 __all__ = ["main"]
@@ -37,9 +37,8 @@ __all__ = ["main"]
 _SCHEDULER, _SCRIPT = 0, 1
 _SCHEDULERS = "distributed.scheduler."
 _GRACE = 1.0  # seconds for the other ranks to tidy up, when the job is asked to end
-_LOOPBACK_ANY = "127.0.0.1:0"
 _WORKER = "hpclaunch.clusters.rankworker.RankWorker"
-_NO_PAGES = {"dashboard": False, "dashboard_address": _LOOPBACK_ANY}
+_NO_PAGES = {"dashboard": False, "dashboard_address": LOOPBACK_ANY}
 _SCHEDULER_FILE = f"{Layout.WORKERS}/scheduler.json"  # where workers look for it
 # As a nanny of Dask sets them: a worker's threads are its own, not each library's as well.
 _ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -132,7 +131,7 @@ def _join(session: Session, block: Block, memory: int, mine: dict[str, Any]) -> 
         local_directory=mine["temporary-directory"],
         memory_limit=memory,
         dashboard=False,
-        dashboard_address=_LOOPBACK_ANY,
+        dashboard_address=LOOPBACK_ANY,
         protocol=session.protocol.removesuffix("://"),
         worker_class=_WORKER,
         worker_options=_NO_PAGES,
@@ -167,7 +166,7 @@ def _serve(session: Session, block: Block, rank: int, memory: int, mine: dict[st
         "--nthreads": str(block.threads),
         "--memory-limit": str(memory),
         "--local-directory": mine["temporary-directory"],
-        "--dashboard-address": _LOOPBACK_ANY,
+        "--dashboard-address": LOOPBACK_ANY,
         "--worker-class": _WORKER,
         "--worker-options": json.dumps(_NO_PAGES),
         "--name": "rank",

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from hpclaunch.node import daskconfig
 from hpclaunch.node.daskconfig import Place
-from hpclaunch.node.layout import Layout
+from hpclaunch.node.layout import LOOPBACK_ANY, Layout
 from hpclaunch.node.spec import Session, WorkerJobs
 from hpclaunch.schedulers.base import JobSpec, Scheduler
 from hpclaunch.shell import quote
@@ -131,7 +131,7 @@ def script(
         *("--name", f'"${{names[{number}]}}"', "--nthreads", str(jobs.cores)),
         *("--memory-limit", f"{memory_limit(jobs)}B", "--nworkers", str(jobs.processes)),
         *("--nanny", "--death-timeout", str(_DEATH_TIMEOUT), "--protocol", session.protocol),
-        *("--no-dashboard", "--dashboard-address", "127.0.0.1:0"),
+        *("--no-dashboard", "--dashboard-address", LOOPBACK_ANY),
     ]
     # The scheduler's commands run where the session's notebooks are, if the session runs them.
     there = [] if jobs.submit == "node" else [f"cd -- {quote(session.work_dir)} || exit"]

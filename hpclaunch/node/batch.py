@@ -18,7 +18,7 @@ import time
 from datetime import datetime, timezone
 from typing import Any, Optional
 
-from hpclaunch.node import daskconfig, processes, ranks
+from hpclaunch.node import daskconfig, environment, processes, ranks
 from hpclaunch.node.clock import ends_at
 from hpclaunch.node.dask import place_of
 from hpclaunch.node.failure import Failure
@@ -74,7 +74,8 @@ class BatchAgent:
         try:
             self._check()
             self._prepare()
-            self._launcher = self._ranks.start(os.environ, self._umask)
+            surroundings = environment.for_children(self._session, os.environ)
+            self._launcher = self._ranks.start(surroundings, self._umask)
             code = self._await_end() if self._await_script() else None
             if code is not None:
                 return code

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Optional
 
 from hpclaunch.node import jobqueue
-from hpclaunch.node.layout import Layout
+from hpclaunch.node.layout import LOOPBACK_ANY, Layout
 from hpclaunch.node.spec import Session
 from hpclaunch.shell import quote
 
@@ -29,7 +29,6 @@ __all__ = [
     "users_own",
 ]
 
-_LOOPBACK_ANY = "127.0.0.1:0"
 _VARIABLE = re.compile(r"\$(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))")
 
 
@@ -103,7 +102,7 @@ def settings(session: Session, place: Place, scheduler: Optional[str] = None) ->
                     session, quote(place.python), prologue(session, place.pythonpath)
                 ),
                 "name": quote(session.worker_job_name),
-                "scheduler-options": {"host": place.address, "dashboard_address": _LOOPBACK_ANY},
+                "scheduler-options": {"host": place.address, "dashboard_address": LOOPBACK_ANY},
             }
         }
     return found
@@ -126,7 +125,7 @@ def own_clusters(
         Where schedulers listen, if not on the interface of `session`.
     """
     jobs = jobqueue.defaults(session, python, prologue(session, None))
-    scheduler = {"dashboard_address": _LOOPBACK_ANY}
+    scheduler = {"dashboard_address": LOOPBACK_ANY}
     if scheduler_interface is not None:
         scheduler["interface"] = scheduler_interface
     if session.interface is not None:

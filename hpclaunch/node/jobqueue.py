@@ -10,14 +10,13 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
-from hpclaunch.node.layout import Layout
+from hpclaunch.node.layout import LOOPBACK_ANY, Layout
 from hpclaunch.node.spec import Session, WorkerJobs
 from hpclaunch.shell import quote
 from hpclaunch.units import Memory, Walltime
 
 __all__ = ["defaults"]
 
-_LOOPBACK_ANY = "127.0.0.1:0"
 _MINUTE = 60  # seconds
 
 
@@ -35,7 +34,7 @@ def defaults(session: Session, python: str, before: list[str]) -> dict[str, Any]
     found: dict[str, Any] = {
         "python": python,
         "job-script-prologue": before,
-        "worker-extra-args": ["--no-dashboard", "--dashboard-address", _LOOPBACK_ANY],
+        "worker-extra-args": ["--no-dashboard", "--dashboard-address", LOOPBACK_ANY],
     }
     logs = session.path(Layout.WORKERS)
     if quote(logs) == logs:  # dask-jobqueue also makes the directory, under this very name

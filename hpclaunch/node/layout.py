@@ -5,13 +5,16 @@ Standard library only: this module is read on the laptop and on the node.
 
 from __future__ import annotations
 
-__all__ = ["CLUSTER_PAGE", "JUPYTER_TLS_NAME", "PULSE_PAGE", "Layout"]
+__all__ = ["CLUSTER_PAGE", "JUPYTER_TLS_NAME", "LOOPBACK_ANY", "PULSE_PAGE", "Layout"]
 
 JUPYTER_TLS_NAME = "jupyter.hpclaunch.invalid"
 """The name in Jupyter's certificate. The laptop asks for it, whatever the node is called."""
 
 CLUSTER_PAGE = "/hpclaunch/cluster"
 """Where the laptop asks the session's Dask cluster how it is, and for more or fewer workers."""
+
+LOOPBACK_ANY = "127.0.0.1:0"
+"""Where Dask serves pages that nobody else on the network shall reach: on any port."""
 
 PULSE_PAGE = "/hpclaunch/pulse"
 """Where the laptop feels whether Jupyter lives, and the agent hears which connections do that."""

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping
 from typing import IO, Any, Optional
 
-from hpclaunch.node import environment, processes, ranks
+from hpclaunch.node import processes, ranks
 from hpclaunch.node.failure import Failure
 from hpclaunch.node.files import read_json, write_private
 from hpclaunch.node.job import say
@@ -39,7 +39,6 @@ class RankJob:
         self._session = session
         self._block = block
         self._log = log
-        self._process: Optional[subprocess.Popen[bytes]] = None
 
     def start(
         self, surroundings: Mapping[str, str], umask: int, output: Optional[IO[bytes]] = None
@@ -49,7 +48,7 @@ class RankJob:
         Parameters
         ----------
         surroundings : mapping
-            The environment of the job.
+            The environment for the job's children.
         umask : int
             The user's own.
         output : file, optional
@@ -72,18 +71,14 @@ class RankJob:
         places = ranks.hosts(surroundings, block.nodes)
         argv, text = ranks.command(block, library, surroundings, places, hosts_file)
         write_private(hosts_file, text.encode("utf-8"))
-        inner = environment.for_children(session, surroundings)
-        outer = ranks.surroundings_of(argv, inner, hosts_file, len(places) > 1)
+        outer = ranks.surroundings_of(argv, surroundings, hosts_file, len(places) > 1)
         program = [sys.executable, "-u", "-m", "hpclaunch.clusters.mpi", session.directory]
         say("{} ranks with {}: {}".format(block.ranks, library, " ".join(argv)))
         try:
             # From a directory in which no module of the user's hides another.
-            self._process = processes.start(
-                [*argv, *program], outer, session.directory, output, umask
-            )
+            return processes.start([*argv, *program], outer, session.directory, output, umask)
         except OSError as error:
             raise Failure.no_launcher("{} cannot be run: {}".format(argv[0], error)) from None
-        return self._process
 
     def why(self, code: int, *, begun: bool) -> Failure:
         """Why the ranks have ended.

@@ -16,6 +16,7 @@ from hpclaunch.node.dask import CONTROL
 from hpclaunch.node.layout import Layout
 from hpclaunch.node.processes import descendants
 from tests.clusters.look import ask, bokeh, secret_of
+from tests.clusters.test_batch import ALONE, stand_in
 from tests.node.live import TIDY, Kernel, Live, agent, make_session
 from tests.support.launch import eventually
 
@@ -168,24 +169,8 @@ def failure_of(live: Live) -> dict[str, Any]:
     return failure
 
 
-def stand_in(folder: Path, text: str) -> str:
-    """An srun that does something else."""
-    path = folder / "bin" / "srun"
-    path.parent.mkdir()
-    path.write_text(text)
-    path.chmod(0o755)
-    return str(path)
-
-
-ALONE = """#!/bin/bash
-for word; do shift; case $word in --ntasks=*) ranks=${word#*=} ;; --kill*) break ;; esac; done
-for ((rank = 0; rank < ranks; rank++)); do "$@" & done
-wait
-"""
-
-
 def test_ranks_that_think_they_are_alone_are_told_of_the_launcher(tmp_path: Path) -> None:
-    with session(tmp_path, launcher=[stand_in(tmp_path, ALONE)]) as live:
+    with session(tmp_path, launcher=[str(stand_in(tmp_path, "srun", ALONE))]) as live:
         failure = failure_of(live)
     assert failure["cause"] == "mpi-mismatch"
     assert failure["what"].startswith("3 ranks were started, but each thinks that there are 1")
@@ -203,7 +188,7 @@ def test_what_ranks_lack_ends_the_start_at_once(tmp_path: Path) -> None:
 
 def test_a_launcher_that_ends_says_why_the_session_did(tmp_path: Path) -> None:
     words = '#!/bin/sh\necho "srun: error: no such plugin" >&2; exit 1\n'
-    with session(tmp_path, launcher=[stand_in(tmp_path, words)]) as live:
+    with session(tmp_path, launcher=[str(stand_in(tmp_path, "srun", words))]) as live:
         failure = failure_of(live)
     assert failure["cause"] == "mpi-failed"
     assert "before they had formed a Dask cluster" in failure["what"]
