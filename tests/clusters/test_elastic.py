@@ -374,6 +374,7 @@ def test_a_scheduler_that_does_not_answer_ends_nothing(
 ) -> None:
     """LSF's commands hang then, and do not come back by themselves."""
     monkeypatch.setattr(elastic, "_QUICK", 0.2)
+    monkeypatch.setattr(elastic, "_SLOW", 0.5)  # however long the worker took to come
 
     async def story(cluster: BatchCluster) -> None:
         await cluster.set_workers(1)

@@ -31,6 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "transports": {"errors", "frame", "shell", "paths"},
     "sites": {*GROUND, "paths"},
     "tls": {"node"},
+    "survey": {*GROUND, "schedulers", "sites"},
     "limits": {*GROUND, "schedulers", "sites"},
     "request": {"units"},
     "block": {*GROUND, "limits", "node", "request", "schedulers", "sites"},
