@@ -111,7 +111,7 @@ def _lsf(session: Session, jobs: WorkerJobs) -> dict[str, Any]:
         "mem": -(-jobs.memory * jobs.processes // parts),
         "lsf-units": str(quirks.get("memory_unit", "MB")).lower(),
         **_without("#BSUB -M ", not _is_asked(jobs)),
-        "use-stdin": True,
+        "use-stdin": quirks.get("script", "stdin") == "stdin",
         "job-extra-directives": list(jobs.extra_directives),
     }
     if jobs.walltime is not None:
