@@ -178,12 +178,12 @@ def command(
     each = [place for place in places for _ in range(counts[place])]
     several = len(places) > 1
     if os.path.basename(program) == "srun":
-        where = ["--distribution=arbitrary"] if several else []
+        # The list of hosts says how many nodes; newer releases refuse to be told beside it.
+        where = ["--distribution=arbitrary"] if several else ["--nodes=1"]
         return [
             *launcher,
-            "--nodes={}".format(block.nodes),
-            "--ntasks={}".format(block.ranks),
             *where,
+            "--ntasks={}".format(block.ranks),
             "--overcommit",  # the scheduler and the script have no cores of their own
             "--cpu-bind=none",
             "--kill-on-bad-exit=1",
