@@ -35,6 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     _batch(commands)
     _sessions(commands)
     _site(commands)
+    _demo(commands)
     return parser
 
 
@@ -265,3 +266,26 @@ def _site(commands: Any) -> None:
     export.add_argument("--account", metavar="NAME", help="account (project) to charge")
     export.add_argument("--environment", metavar="NAME", help="one of the site's environments")
     _settings(export)
+
+
+def _demo(commands: Any) -> None:
+    demo = _add(
+        commands, "demo", ("demo", "demo"), "A make-believe site on this machine, until Ctrl-C."
+    )
+    demo.add_argument(
+        "--scheduler", choices=("slurm", "pbs", "lsf"), default="slurm", help="default: slurm"
+    )
+    demo.add_argument(
+        "--mode",
+        metavar="MODE[=HOW]",
+        action="append",
+        default=[],
+        dest="modes",
+        help="let the scheduler misbehave, such as hold='Priority' or refuse; may be repeated",
+    )
+    demo.add_argument(
+        "--directory",
+        metavar="DIR",
+        help="a new or empty directory for all files, which stays (default: a temporary one)",
+    )
+    demo.add_argument("--json", action="store_true", help="print one JSON document when it is up")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hpclaunch.demo import lsf, pbs, slurm
+from hpclaunch.demo.modes import MODES, read_mode, table
 from hpclaunch.demo.spool import Spool
-from hpclaunch.demo.submits import Command
+from hpclaunch.demo.submits import Command, fail
 
 __all__ = ["COMMANDS", "install", "main"]
 
@@ -30,12 +31,13 @@ sys.exit(main({kind!r}, {name!r}, {spool!r}, sys.argv[1:]))
 def install(kind: str, folder: Path, spool: Path) -> None:
     """Put the commands of a scheduler into `folder`, with `spool` for what they remember.
 
-    Both directories are made. `release` is one of them: it starts the jobs that are held back.
+    Both directories are made. ``misbehave`` and ``behave`` are among the commands: they switch the
+    scheduler's modes on and off.
     """
     folder.mkdir(parents=True)
     spool.mkdir(mode=0o700, parents=True)
     package = str(Path(__file__).parents[2])
-    for name in (*COMMANDS[kind], "release"):
+    for name in (*COMMANDS[kind], *_CONTROL):
         text = _TEXT.format(
             python=sys.executable, package=package, kind=kind, name=name, spool=str(spool)
         )
@@ -47,11 +49,42 @@ def main(kind: str, name: str, spool: str, arguments: Sequence[str]) -> int:
     """Be one of the commands; returns its exit code."""
     there = Spool(spool)
     there.called(name)
-    if name == "release":
-        there.set_mode("hold", None)
-        start = {"slurm": slurm.start, "pbs": pbs.start, "lsf": lsf.start}[kind]
-        for job in there.jobs():
-            if there.course(job.id).waits:
-                start(there, job)
-        return 0
+    if name in _CONTROL:
+        return _CONTROL[name](kind, there, arguments)
     return COMMANDS[kind][name](there, arguments)
+
+
+def _misbehave(kind: str, spool: Spool, arguments: Sequence[str]) -> int:
+    """Switch modes on; without arguments say which there are."""
+    if not arguments:
+        print("usage: misbehave MODE[=HOW]...     `behave` switches all modes off again")
+        print(*table(spool), sep="\n")
+        return 0
+    try:
+        wanted = [read_mode(kind, text) for text in arguments]
+    except ValueError as error:
+        return fail(f"misbehave: {error}", 2)
+    for name, how in wanted:
+        spool.set_mode(name, how)
+    return 0
+
+
+def _behave(kind: str, spool: Spool, arguments: Sequence[str]) -> int:
+    """Switch modes off, all without arguments; what was held starts."""
+    unknown = [name for name in arguments if name not in MODES]
+    if unknown:
+        return fail(f"behave: there is no mode {unknown[0]!r}; there are {', '.join(MODES)}", 2)
+    for name in arguments or MODES:
+        spool.set_mode(name, None)
+    if spool.mode("hold") is None:
+        start = {"slurm": slurm.start, "pbs": pbs.start, "lsf": lsf.start}[kind]
+        for job in spool.jobs():
+            if spool.course(job.id).waits and not job.options.get("held"):
+                start(spool, job)
+    return 0
+
+
+_CONTROL: dict[str, Callable[[str, Spool, Sequence[str]], int]] = {
+    "misbehave": _misbehave,
+    "behave": _behave,
+}

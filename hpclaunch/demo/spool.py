@@ -3,32 +3,8 @@
 Of a job there is ``ID.job`` (what was submitted), ``ID.begun``, ``ID.cancelled`` and ``ID.ended``:
 each is written once, by one process.
 
-The modes are files too, named after what they do; what is in them says how:
-
-``refuse``
-    Words on stderr; no job is taken.
-``chatter``
-    Words before the answer to a submit.
-``mute``
-    A submit is not answered, though its job is taken.
-``delay``
-    Seconds that a submit takes.
-``hold``
-    Why jobs that come from now on wait; they never start until ``release``.
-``die``
-    Seconds after which jobs that come from now on are killed by nobody's wish.
-``end_in``
-    Seconds after which they are told to end, where the scheduler tells.
-``grace``
-    Seconds between the signals that end a job, 10 or more at real sites.
-``silence``
-    Questions are not answered.
-``forget``
-    Jobs that are over are not known any more.
-``lag``
-    Seconds until an event shows in what is answered.
-``array_size``
-    Most tasks of an array, and one more.
+The modes are files too, named after what they do (`hpclaunch.demo.modes`); what is
+in them says how.
 """
 
 from __future__ import annotations

@@ -12,10 +12,10 @@ import paramiko
 
 from hpclaunch.errors import TransportError
 from hpclaunch.transports.base import Endpoint
+from hpclaunch.transports.pair import Pair
 
 __all__ = ["Forwarder"]
 
-_CHUNK = 1 << 17
 _BACKLOG = 512
 """Connections that may wait to be taken: a browser opens many at once."""
 _OPEN = 30.0
@@ -42,7 +42,7 @@ class Forwarder:
         self._place = (host, port)
         self._open_channel = open_channel
         self._path = path
-        self._pairs: set[_Pair] = set()
+        self._pairs: set[Pair] = set()
         self._guard = threading.Lock()
         self._closed = False
         self._listener = _listen(path)
@@ -82,7 +82,7 @@ class Forwarder:
         except (TransportError, paramiko.SSHException, EOFError, OSError):
             caller.close()  # what ssh does: the caller sees the connection end
             return
-        pair = _Pair(caller, channel)
+        pair = Pair(caller, channel)
         with self._guard:
             closed = self._closed
             self._pairs.add(pair)
@@ -93,42 +93,6 @@ class Forwarder:
             pair.close()
             with self._guard:
                 self._pairs.discard(pair)
-
-
-class _Pair:
-    """A caller and its channel; each direction ends by itself (half-close)."""
-
-    def __init__(self, caller: socket.socket, channel: paramiko.Channel) -> None:
-        self._caller, self._channel = caller, channel
-        self._sent = threading.Event()
-
-    def run(self) -> None:
-        """Carry both ways until both have ended or the channel is gone."""
-        threading.Thread(target=self._outward, daemon=True).start()
-        with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
-            while data := self._channel.recv(_CHUNK):
-                self._caller.sendall(data)
-            self._caller.shutdown(socket.SHUT_WR)
-        while not (self._sent.wait(0.2) or self._channel.closed):
-            pass
-
-    def close(self) -> None:
-        """End both sides; a thread that waits on one of them wakes up."""
-        with contextlib.suppress(OSError):
-            self._caller.shutdown(socket.SHUT_RDWR)
-        self._caller.close()
-        with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
-            self._channel.close()
-
-    def _outward(self) -> None:
-        try:
-            while data := self._caller.recv(_CHUNK):
-                self._channel.sendall(data)
-            self._channel.shutdown_write()
-        except (OSError, EOFError, paramiko.SSHException):
-            self._channel.close()
-        finally:
-            self._sent.set()
 
 
 def _listen(path: Path | None) -> socket.socket:

@@ -8,17 +8,12 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
+from hpclaunch.demo.modes import WAITING
 from hpclaunch.demo.programs import install
 from hpclaunch.demo.spool import Spool, group_lives
 
 SUBMIT = {"slurm": "sbatch", "pbs": "qsub", "lsf": "bsub"}
 ASK = {"slurm": "squeue", "pbs": "qstat", "lsf": "bjobs"}
-WAITING = {
-    "slurm": "Priority",
-    "pbs": "Not Running: Insufficient amount of resource: ncpus (R: 8 A: 5 T: 8)",
-    "lsf": "Job slot limit reached: 2 hosts",
-}
-"""Why a job waits, in the words of each."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +67,7 @@ class Fake:
 
     def release(self) -> None:
         """Start all jobs that wait."""
-        os.spawnl(os.P_WAIT, str(self.bin / "release"), "release")
+        os.spawnl(os.P_WAIT, str(self.bin / "behave"), "behave", "hold")
 
     def end_jobs_after(self, seconds: float) -> None:
         """Tell each job that comes from now on that it ends so many seconds after its start."""

@@ -50,10 +50,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "keeper": {*GROUND, "node", "paths", "schedulers", "sessions", "tls", "transports"},
     "cli": {
-        *(*GROUND, "bundle", "export", "keeper", "node", "paths", "plan", "remote", "request"),
-        *("schedulers", "script", "sessions", "sites", "transports"),
+        *(*GROUND, "bundle", "demo", "export", "keeper", "node", "paths", "plan", "remote"),
+        *("request", "schedulers", "script", "sessions", "sites", "transports"),
     },
-    "demo": set(),
+    "demo": {"errors", "node", "shell", "transports"},
     "__main__": {"cli"},
     "__init__": set(),
 }
@@ -266,6 +266,12 @@ def test_a_keeper_starts_without_models_and_templates():
     for one in closure("keeper.service"):
         at_once = {other.package for other in imports(one) if other.at_once}
         assert not at_once & heavy, one
+
+
+def test_make_believe_commands_know_themselves_only():
+    """They are started many times a minute, on a Python without packages."""
+    assert {room(one) for one in closure("demo.programs")} == {"demo"}
+    assert not any(foreign(one) for one in closure("demo.programs"))
 
 
 def test_the_search_would_find_a_posix_module():
