@@ -18,14 +18,24 @@ settings.load_profile("house")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """``--golden-update`` rewrites the golden files instead of comparing with them."""
+    """``--golden-update`` rewrites the golden files instead of comparing with them.
+
+    ``--site NAME`` runs the tests of tests/sites on that site, and no others.
+    """
     parser.addoption(
         "--golden-update", action="store_true", help="write tests/golden anew; review the diff"
     )
+    parser.addoption(
+        "--site", metavar="NAME", help="run the session tests on this site: a name or a profile"
+    )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Tests in tests/pure are pure. A test without a tier would never run: that is an error."""
+    if config.getoption("--site") is not None:
+        here = [item for item in items if "there" in getattr(item, "fixturenames", ())]
+        config.hook.pytest_deselected(items=[item for item in items if item not in here])
+        items[:] = here
     pure = Path(__file__).parent / "pure"
     for item in items:
         if item.path.is_relative_to(pure):

@@ -9,8 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,10 @@ from hpclaunch.sessions.kernel import Kernel
 
 @dataclass(frozen=True)
 class Laptop:
-    """A user's laptop: the command, and where it keeps its files."""
+    """A user's laptop: the command, where its files lie, and what its shell exports besides."""
 
     home: Path
+    exports: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -32,7 +33,7 @@ class Laptop:
             if not key.startswith(("HPCLAUNCH_", "DASK_", "JUPYTER_", "SSH_AUTH_SOCK", "BROWSER"))
             and key not in ("DISPLAY", "WAYLAND_DISPLAY")
         }
-        return {**inherited, "HPCLAUNCH_HOME": str(self.home)}
+        return {**inherited, "HPCLAUNCH_HOME": str(self.home), **self.exports}
 
     def argv(self, *arguments: str) -> list[str]:
         """The command as an argv."""
