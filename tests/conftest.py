@@ -20,7 +20,7 @@ settings.load_profile("house")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """``--golden-update`` rewrites the golden files instead of comparing with them.
 
-    ``--site NAME`` runs the tests of tests/sites on that site, and no others.
+    ``--site=NAME`` runs the tests of tests/sites on that site, and no others.
     """
     parser.addoption(
         "--golden-update", action="store_true", help="write tests/golden anew; review the diff"

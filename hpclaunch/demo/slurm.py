@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from hpclaunch.demo.runner import Launch, begin
+from hpclaunch.demo.slurm_text import ACCOUNTING, QUEUE, accounted, queued
 from hpclaunch.demo.spool import Job, Spool
 from hpclaunch.demo.submits import Command, fail, refused, take
 
@@ -17,7 +18,7 @@ __all__ = ["COMMANDS", "start"]
 
 _GRACE = 30.0  # seconds between two signals: KillWait
 _DOWN = "Unable to contact slurm controller (connect failure)"
-_SHORT = {"J": "job-name", "o": "output", "t": "time"}
+_SHORT = {"J": "job-name", "a": "array", "j": "jobs", "o": "output", "p": "partition", "t": "time"}
 _EXPECTED = "2026-11-30T10:00:00"  # when every job that waits is said to start
 
 
@@ -44,25 +45,31 @@ def _sbatch(spool: Spool, arguments: Sequence[str]) -> int:
         return fail(words, 1)
     if spool.mode("silence") is not None:
         return fail(f"sbatch: error: Batch job submission failed: {_DOWN}", 1)
-    named = bool(arguments) and not arguments[-1].startswith("-")
-    script = Path(arguments[-1]).read_text() if named else sys.stdin.read()
-    options = _options(arguments)
+    name, script = _script(arguments)
+    options = {"job-name": name}
     for line in re.findall("^#SBATCH (.*)$", script, re.MULTILINE):
-        for match in re.finditer("(?:^| )-([Jot]) ([^ ]+)", line):  # dask-jobqueue's way
-            options.setdefault(_SHORT[match[1]], match[2])
+        options.update(_options(line.split()))
+    options.update(_options(arguments))
     number = spool.take_number()
     last = int(options["array"].partition("-")[2]) if "array" in options else None
     tasks: list[tuple[str, Sequence[int]]] = [(str(number), [number])]
     if last is not None:
         tasks = [(f"{number}_{index}", [number, index]) for index in range(last + 1)]
-    facts = {"output": options["output"], "walltime": _seconds(options.get("time"))}
-    return take(spool, tasks, options["job-name"], script, arguments, facts, start, str(number))
+    facts = {
+        "output": options.get("output", "slurm-%J.out"),
+        "partition": options.get("partition", "compute"),
+        "walltime": _seconds(options.get("time")),
+    }
+    answer = str(number) if "--parsable" in arguments else f"Submitted batch job {number}"
+    return take(spool, tasks, options["job-name"], script, arguments, facts, start, answer)
 
 
 def _squeue(spool: Spool, arguments: Sequence[str]) -> int:
     if spool.mode("silence") is not None:
         return fail(f"slurm_load_jobs error: {_DOWN}", 1)
     options = _options(arguments)
+    if "--noheader" not in arguments:
+        return _show_queue(spool, options.get("jobs"))
     if "jobs" in options:
         wanted = set(_chosen(spool, options["jobs"].split(",")))
         if not wanted:
@@ -75,19 +82,34 @@ def _squeue(spool: Spool, arguments: Sequence[str]) -> int:
                 print(f"{job.id}|{word}|{_EXPECTED}|N/A|{where}|{reason}")
         return 0
     for job in spool.jobs():
-        if _word(spool, job) in ("PENDING", "RUNNING"):
-            print(f"{job.id.split('_')[0]}|{_word(spool, job)}|{job.name}")
+        word = _word(spool, job)
+        if word in ("PENDING", "RUNNING"):
+            print(f"{job.id.split('_')[0]}|{word}|{job.name}")
+    return 0
+
+
+def _show_queue(spool: Spool, asked: str | None) -> int:
+    """What people see who type ``squeue``."""
+    print(QUEUE)
+    for job in _of(spool, asked):
+        word = _word(spool, job)
+        if word in ("PENDING", "RUNNING"):
+            print(queued(job, spool.course(job.id), word, spool.mode("hold") or "None"))
     return 0
 
 
 def _sacct(spool: Spool, arguments: Sequence[str]) -> int:
-    wanted = set(_chosen(spool, _options(arguments)["jobs"].split(",")))
-    for job in spool.jobs():
-        if job.id in wanted:
-            ended = spool.course(job.id).ended or {}
-            code = f"{ended.get('code') or 0}:{ended.get('signal') or 0}"
-            end = datetime.fromtimestamp(ended["time"]).isoformat("T", "seconds") if ended else ""
-            print(f"{job.id}|{_word(spool, job)}|{code}|Unknown|{end or 'Unknown'}|c1|None")
+    for_people = "--noheader" not in arguments
+    if for_people:
+        print(ACCOUNTING)
+    for job in _of(spool, _options(arguments).get("jobs")):
+        ended = spool.course(job.id).ended or {}
+        code = f"{ended.get('code') or 0}:{ended.get('signal') or 0}"
+        if for_people:
+            print(accounted(job, _word(spool, job), code))
+            continue
+        end = datetime.fromtimestamp(ended["time"]).isoformat("T", "seconds") if ended else ""
+        print(f"{job.id}|{_word(spool, job)}|{code}|Unknown|{end or 'Unknown'}|c1|None")
     return 0
 
 
@@ -116,16 +138,42 @@ COMMANDS: dict[str, Command] = {
 }
 
 
-def _options(arguments: Sequence[str]) -> dict[str, str]:
-    named = (word[2:].partition("=") for word in arguments if re.match("--[a-z-]+=", word))
-    return {name: value for name, _, value in named}
+def _script(arguments: Sequence[str]) -> tuple[str, str]:
+    """What a job is called where nothing else says it, and its script."""
+    before, last = ["", "", *arguments][-2:]
+    if not last or last.startswith("-") or before[1:] in _SHORT:
+        return "sbatch", sys.stdin.read()
+    return Path(last).name, Path(last).read_text()
+
+
+def _of(spool: Spool, asked: str | None) -> list[Job]:
+    """The jobs that are asked for; all, where none is named."""
+    wanted = None if asked is None else set(_chosen(spool, asked.split(",")))
+    return [job for job in spool.jobs() if wanted is None or job.id in wanted]
+
+
+def _options(words: Sequence[str]) -> dict[str, str]:
+    """``--name=value``, and those short ones that are read, each followed by its value."""
+    found = {}
+    for at, word in enumerate(words):
+        if match := re.fullmatch("--([a-z-]+)=(.*)", word, re.DOTALL):
+            found[match[1]] = match[2]
+        elif word[:1] == "-" and word[1:] in _SHORT:
+            found[_SHORT[word[1:]]] = "".join(words[at + 1 : at + 2])
+    return found
 
 
 def _seconds(clock: str | None) -> float | None:
+    """``MM``, ``MM:SS``, ``HH:MM:SS`` and ``D-HH[:MM[:SS]]``, as sbatch(1) has them."""
     if clock is None:
         return None
-    parts = [int(part) for part in clock.split(":")]
-    return float(sum(part * 60**place for place, part in enumerate(reversed(parts))))
+    days, _, rest = clock.rpartition("-")
+    parts = [int(part) for part in rest.split(":")]
+    if days or len(parts) == 3:
+        hours, minutes, seconds = (*parts, 0, 0)[:3]
+    else:
+        hours, minutes, seconds = 0, *(*parts, 0)[:2]
+    return float(((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + seconds)
 
 
 def _word(spool: Spool, job: Job) -> str:

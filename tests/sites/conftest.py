@@ -1,4 +1,4 @@
-"""The sites of the session tests: make-believe ones, the container cluster, or ``--site NAME``."""
+"""The sites of the session tests: make-believe ones, the container cluster, or ``--site=NAME``."""
 
 from __future__ import annotations
 

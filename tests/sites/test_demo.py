@@ -126,6 +126,25 @@ def test_a_place_where_nobody_listens_is_told_and_harms_nothing(demo: Demo) -> N
     assert demo.ssh("true").returncode == 0
 
 
+def test_slurms_commands_answer_people_as_they_are_used_to(demo: Demo) -> None:
+    script = "#!/bin/bash\n#SBATCH -J mine --partition=big -t 5\nsleep 60\n"
+    assert demo.ssh("cat >job.sh", stdin=script).returncode == 0
+    submitted = demo.ssh("sbatch --time=1-00 job.sh && sbatch -o out <job.sh")
+    assert submitted.stdout == "Submitted batch job 1\nSubmitted batch job 2\n"
+    assert demo.fake.spool.jobs()[0].options["walltime"] == 86400
+    heads, first, second = demo.ssh("squeue").stdout.splitlines()
+    assert heads.split()[:5] == ["JOBID", "PARTITION", "NAME", "USER", "ST"]
+    assert [line.split()[:3] for line in (first, second)] == [
+        ["1", "big", "mine"],
+        ["2", "big", "mine"],
+    ]
+    assert demo.ssh("scancel 1 2").returncode == 0
+    eventually(lambda: not demo.fake.alive, what="both are ended")
+    *_, last = demo.ssh("sacct -j 2").stdout.splitlines()
+    assert last.split() == ["2", "mine", "big", "1", "CANCELLED", "0:15"]
+    assert demo.ssh("ls").stdout.split() == ["job.sh", "out", "slurm-1.out"]
+
+
 @pytest.mark.parametrize("demo", ["pbs"], indirect=True)
 def test_the_scheduler_misbehaves_as_it_is_told(laptop: Laptop, demo: Demo) -> None:
     assert demo.ssh("misbehave", "refuse", "delay=0.1").returncode == 0

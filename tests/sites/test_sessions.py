@@ -1,7 +1,7 @@
 """Whole sessions on sites of every scheduler: the same tests on all, over real SSH.
 
 SLURM, PBS and LSF are made up by ``hpclaunch demo``; a real SLURM is in the container cluster, and
-``pytest --site NAME`` runs all of this on a site that a developer has.
+``pytest --site=NAME`` runs all of this on a site that a developer has.
 """
 
 from __future__ import annotations
