@@ -67,23 +67,18 @@ def _sbatch(spool: Spool, arguments: Sequence[str]) -> int:
 def _squeue(spool: Spool, arguments: Sequence[str]) -> int:
     if spool.mode("silence") is not None:
         return fail(f"slurm_load_jobs error: {_DOWN}", 1)
-    options = _options(arguments)
+    asked = _options(arguments).get("jobs")
+    if asked is not None and not set(_chosen(spool, asked.split(","))):
+        return fail("slurm_load_jobs error: Invalid job id specified", 1)
     if "--noheader" not in arguments:
-        return _show_queue(spool, options.get("jobs"))
-    if "jobs" in options:
-        wanted = set(_chosen(spool, options["jobs"].split(",")))
-        if not wanted:
-            return fail("slurm_load_jobs error: Invalid job id specified", 1)
-        for job in spool.jobs():
-            if job.id in wanted:
-                word = _word(spool, job)
-                reason = (spool.mode("hold") or "None") if word == "PENDING" else "None"
-                where = "" if word == "PENDING" else "c1"
-                print(f"{job.id}|{word}|{_EXPECTED}|N/A|{where}|{reason}")
-        return 0
-    for job in spool.jobs():
+        return _show_queue(spool, asked)
+    for job in _of(spool, asked):
         word = _word(spool, job)
-        if word in ("PENDING", "RUNNING"):
+        if asked is not None:
+            reason = (spool.mode("hold") or "None") if word == "PENDING" else "None"
+            where = "" if word == "PENDING" else "c1"
+            print(f"{job.id}|{word}|{_EXPECTED}|N/A|{where}|{reason}")
+        elif word in ("PENDING", "RUNNING"):
             print(f"{job.id.split('_')[0]}|{word}|{job.name}")
     return 0
 
