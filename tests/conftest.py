@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+SITES = Path(__file__).parent / "sites"
 TIERS = ("pure", "local", "cluster", "browser")
 
 # A property that runs a shell is slow by nature; how slow says nothing about the property.
@@ -30,10 +31,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Look into no other directory for the tests of ``--site``."""
+    related = collection_path.is_relative_to(SITES) or SITES.is_relative_to(collection_path)
+    return None if related or config.getoption("--site") is None else True
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Tests in tests/pure are pure. A test without a tier would never run: that is an error."""
     if config.getoption("--site") is not None:
-        here = [item for item in items if "there" in getattr(item, "fixturenames", ())]
+        here = [item for item in items if item.path == SITES / "test_sessions.py"]
         config.hook.pytest_deselected(items=[item for item in items if item not in here])
         items[:] = here
     pure = Path(__file__).parent / "pure"
