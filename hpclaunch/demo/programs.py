@@ -10,6 +10,7 @@ from hpclaunch.demo import lsf, pbs, slurm
 from hpclaunch.demo.modes import MODES, read_mode, table
 from hpclaunch.demo.spool import Spool
 from hpclaunch.demo.submits import Command, fail
+from hpclaunch.shell import quote
 
 __all__ = ["COMMANDS", "install", "main"]
 
@@ -20,7 +21,10 @@ COMMANDS: dict[str, dict[str, Command]] = {
 }
 """By the scheduler's name in profiles, each command by its own name."""
 
-_TEXT = """#!{python} -IS
+_LONGEST = 120
+"""Letters of an interpreter's name that every kernel takes from the first line of a program."""
+
+_TEXT = """{head}
 import sys
 sys.path.insert(0, {package!r})
 from hpclaunch.demo.programs import main
@@ -38,11 +42,18 @@ def install(kind: str, folder: Path, spool: Path) -> None:
     spool.mkdir(mode=0o700, parents=True)
     package = str(Path(__file__).parents[2])
     for name in (*COMMANDS[kind], *_CONTROL):
-        text = _TEXT.format(
-            python=sys.executable, package=package, kind=kind, name=name, spool=str(spool)
-        )
+        text = _TEXT.format(head=_head(), package=package, kind=kind, name=name, spool=str(spool))
         (folder / name).write_text(text)
         (folder / name).chmod(0o755)
+
+
+def _head() -> str:
+    """The first line of a program of this very Python."""
+    python = sys.executable
+    if len(python) <= _LONGEST and not any(map(str.isspace, python)):
+        return f"#!{python} -IS"
+    # No kernel takes such a name from there. What follows is a command for sh, a text for Python.
+    return f"#!/bin/sh\n'''exec' {quote(python)} -IS \"$0\" \"$@\"\n' '''"
 
 
 def main(kind: str, name: str, spool: str, arguments: Sequence[str]) -> int:

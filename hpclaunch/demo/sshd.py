@@ -17,7 +17,7 @@ import paramiko
 from paramiko import common
 
 from hpclaunch.demo.command import Command, Terminal
-from hpclaunch.transports.pair import Pair
+from hpclaunch.transports.pair import Pair, take_callers
 
 __all__ = ["LoginNode", "Surroundings"]
 
@@ -120,14 +120,7 @@ class LoginNode:
                 self._commands.discard(command)
 
     def _accept(self) -> None:
-        while True:
-            try:
-                caller, _ = self._listener.accept()
-            except OSError:
-                if self._closed:
-                    return
-                continue  # the caller has gone again, or no descriptor is left for now
-            threading.Thread(target=self._serve, args=(caller,), daemon=True).start()
+        take_callers(self._listener, self._serve, lambda: self._closed)
 
     def _serve(self, caller: socket.socket) -> None:
         """One connection, to its end."""

@@ -12,7 +12,7 @@ import paramiko
 
 from hpclaunch.errors import TransportError
 from hpclaunch.transports.base import Endpoint
-from hpclaunch.transports.pair import Pair
+from hpclaunch.transports.pair import Pair, take_callers
 
 __all__ = ["Forwarder"]
 
@@ -67,14 +67,7 @@ class Forwarder:
             pair.close()
 
     def _accept(self) -> None:
-        while True:
-            try:
-                caller, _ = self._listener.accept()
-            except OSError:
-                if self._closed:
-                    return
-                continue  # the caller has gone again, or no descriptor is left for now
-            threading.Thread(target=self._carry, args=(caller,), daemon=True).start()
+        take_callers(self._listener, self._carry, lambda: self._closed)
 
     def _carry(self, caller: socket.socket) -> None:
         try:

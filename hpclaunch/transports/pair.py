@@ -1,14 +1,15 @@
-"""Carry bytes between a socket and a channel of an in-process SSH connection, both ways."""
+"""Take connections, and carry their bytes over a channel of an in-process SSH connection."""
 
 from __future__ import annotations
 
 import contextlib
 import socket
 import threading
+from collections.abc import Callable
 
 import paramiko
 
-__all__ = ["Pair"]
+__all__ = ["Pair", "take_callers"]
 
 _CHUNK = 1 << 17
 
@@ -47,3 +48,17 @@ class Pair:
             self._channel.close()
         finally:
             self._sent.set()
+
+
+def take_callers(
+    listener: socket.socket, serve: Callable[[socket.socket], None], closed: Callable[[], bool]
+) -> None:
+    """Serve each connection in a thread of its own, until the listener is closed on purpose."""
+    while True:
+        try:
+            caller, _ = listener.accept()
+        except OSError:
+            if closed():
+                return
+            continue  # the caller has gone again, or no descriptor is left for now
+        threading.Thread(target=serve, args=(caller,), daemon=True).start()

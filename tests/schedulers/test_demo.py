@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -530,3 +531,16 @@ def test_chatter_and_refusals_are_told_from_ids(site: Site) -> None:
     with pytest.raises(Exception, match="refused") as caught:
         submit(site, "true")
     assert getattr(caught.value, "said", "") == "the moon is in the wrong phase"
+
+
+def test_commands_run_where_the_interpreters_name_has_blanks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = tmp_path / "it's mine" / "python"
+    python.parent.mkdir()
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    site = Site(Fake.install(tmp_path / "fake", "slurm"), tmp_path / "home")
+    assert site.run(["squeue", "--noheader"]) == Completed.of(["squeue", "--noheader"], 0)
+    assert "JOBID" in site.run(["squeue", "--name=two words"]).stdout
