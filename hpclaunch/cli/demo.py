@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from types import FrameType
@@ -13,6 +16,10 @@ from typing import TYPE_CHECKING
 from hpclaunch.cli.tell import tell
 from hpclaunch.demo.machine import check_machine
 from hpclaunch.errors import HpclaunchError, UsageError
+from hpclaunch.keeper.client import KeeperClient
+from hpclaunch.sessions.book import Book
+from hpclaunch.sessions.record import Record
+from hpclaunch.sessions.way import Way
 from hpclaunch.shell import join
 
 if TYPE_CHECKING:
@@ -86,23 +93,43 @@ def _take_down(site: DemoSite) -> None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         site.end()
+        _close_records(site)
     tell("the site is gone, its jobs too")
 
 
 def _stop_sessions(site: DemoSite) -> None:
-    """Stop what is on record of the site: later nobody could."""
-    from hpclaunch.cli import sessions
-    from hpclaunch.sessions.book import Book
+    """Stop what is on record of the site, in good order.
 
-    config = str(site.ssh_config)
-    names = [
-        record.name
-        for record in Book()
-        if record.target.get("ssh_config") == config and (not record.is_over or record.session_dir)
-    ]
+    In a process of its own, which can be left at once: `stop` itself sees to it that what it could
+    not end is watched again, and waits for that.
+    """
+    names = [record.name for record in _records(site)]
     if not names:
         return
-    try:
-        sessions.stop(argparse.Namespace(names=names, all=False))
-    except HpclaunchError as error:
-        tell("\n".join(error.lines()))
+    stop = [sys.executable, "-m", "hpclaunch", "stop", *names]
+    with subprocess.Popen(stop, stdin=subprocess.DEVNULL, start_new_session=True) as process:
+        try:
+            process.wait()
+        except BaseException:
+            process.kill()
+            raise
+
+
+def _close_records(site: DemoSite) -> None:
+    """Have the records say that all is over, where there was no time or no way to stop it."""
+    book = Book()
+    for record in _records(site):
+        way = Way.from_dict(record.target)
+        with contextlib.suppress(HpclaunchError), KeeperClient(way, start=False) as keeper:
+            keeper.release(record.name)  # where one runs
+        over = {"state": "ended", "error": None, "reason": "its make-believe site was taken down"}
+        with contextlib.suppress(HpclaunchError):  # another command was faster
+            book.update(record.name, record.nonce, outcome=over, session_dir="", tunnel=False)
+            book.forget_secrets(record.name, record.nonce)
+
+
+def _records(site: DemoSite) -> list[Record]:
+    """Of the site's sessions and batch jobs, those that are not over or have left something."""
+    config = str(site.ssh_config)
+    ours = [record for record in Book() if record.target.get("ssh_config") == config]
+    return [record for record in ours if not record.is_over or record.session_dir]

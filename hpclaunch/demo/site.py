@@ -124,7 +124,7 @@ class DemoSite:
 
     def _processes(self) -> Iterator[int]:
         """Processes that began in this site's home directory, whoever their parents are now."""
-        mark = f"\0HOME={self.directory}/home\0".encode()
+        mark = os.fsencode(f"\0HOME={self.directory}/home\0")
         for entry in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):  # it is gone, or somebody else's
                 if mark in b"\0" + (entry / "environ").read_bytes():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import stat
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ import psutil
 import pytest
 
 from hpclaunch.demo.modes import REFUSAL
+from tests.node.live import REPOSITORY
 from tests.sites.conftest import NO_ADDRESS
 from tests.sites.place import Demo, nothing_is_left
 from tests.support.launch import Laptop, eventually, processes_with
@@ -56,6 +58,20 @@ def test_ctrl_c_takes_the_site_down_with_the_sessions_on_it(
     child.close()
     assert child.exitstatus == 0
     nothing_is_left(Path(profile).parent)
+    assert laptop.sessions()["s"]["state"] == "ended"
+    eventually(lambda: not processes_with(str(laptop.home)), what="no process of the laptop")
+
+
+def test_a_second_interrupt_waits_for_no_session_and_leaves_nothing_either(laptop: Laptop) -> None:
+    demo = Demo(laptop, "lsf")
+    demo.fake.hold()
+    laptop.spawn("start", demo.profile, "--name", "s", "--detach", "--no-browser")
+    eventually(lambda: laptop.sessions().get("s", {}).get("job"), what="its job is there")
+    (demo.directory / "bin" / "bkill").write_text("#!/bin/sh\nsleep 600\n")
+    demo.signal(signal.SIGINT)
+    eventually(lambda: processes_with(f"{demo.directory}/bin/bkill"), what="it is being stopped")
+    assert "the site is gone" in demo.end()
+    nothing_is_left(demo.directory)
     assert laptop.sessions()["s"]["state"] == "ended"
     eventually(lambda: not processes_with(str(laptop.home)), what="no process of the laptop")
 
@@ -176,3 +192,18 @@ def test_a_directory_that_is_named_stays_and_is_never_used_twice(
     assert odd.returncode == 2 and not (tmp_path / "100%").exists()
     wrong = laptop.run("demo", "--mode", "delay=long")
     assert wrong.returncode == 2 and "delay is told in seconds, not 'long'" in wrong.stderr
+
+
+@pytest.mark.long
+def test_the_session_tests_run_on_a_site_that_is_named(laptop: Laptop, demo: Demo) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", f"--site={demo.profile}", "-q", "-k", "waits or outside"],
+        cwd=REPOSITORY,
+        env=laptop.environment,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "a real scheduler cannot be told to misbehave" in done.stdout
+    assert "1 passed, 1 skipped" in done.stdout
