@@ -23,7 +23,7 @@ from hpclaunch.sessions.way import Way
 from hpclaunch.shell import join
 
 if TYPE_CHECKING:
-    from hpclaunch.demo.site import DemoSite
+    from hpclaunch.demo.whole import DemoSite
 
 __all__ = ["demo"]
 
@@ -32,7 +32,7 @@ def demo(arguments: argparse.Namespace) -> int:
     """Bring a make-believe site up, say how to use it, and take it down at the end."""
     check_machine()
     from hpclaunch.demo.modes import read_mode
-    from hpclaunch.demo.site import DemoSite
+    from hpclaunch.demo.whole import DemoSite
 
     try:
         modes = dict(read_mode(arguments.scheduler, text) for text in arguments.modes)
@@ -59,7 +59,7 @@ def _interrupt(_: int, __: FrameType | None) -> None:
 
 def _announce(site: DemoSite, *, as_json: bool) -> None:
     from hpclaunch.demo.files import HOST
-    from hpclaunch.demo.site import NAMES
+    from hpclaunch.demo.whole import NAMES
 
     if as_json:
         facts = {
