@@ -11,18 +11,21 @@ import secrets
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Any, Literal, NamedTuple
 
 from hpclaunch import paths
+from hpclaunch.activation import Step, activation_of, check_container
 from hpclaunch.block import block_job, has_block, plan_batch, plan_block
 from hpclaunch.errors import PlanError, UsageError
 from hpclaunch.limits import choose_queue, hold_against_limits, most_jobs, source_of
+from hpclaunch.node.container import Container
 from hpclaunch.node.spec import Batch, Block
 from hpclaunch.personal import Personal
 from hpclaunch.request import Program, Request
 from hpclaunch.schedulers.base import JobSpec
-from hpclaunch.sites.catalog import LoadedSite
+from hpclaunch.sites.catalog import LoadedSite, resolve_near
 from hpclaunch.sites.model import Environment
 from hpclaunch.units import Memory
 
@@ -102,6 +105,14 @@ class Plan:
     python : str
     modules, setup : tuple of str
         The environment, as the job makes it.
+    steps : tuple of Step
+        What activates it, in between.
+    container : Container or None
+        In what everything runs.
+    prologue, epilogue : tuple of str
+        Lines of bash of every job, before everything else and after all has ended.
+    template : str or None
+        A file of the site's own on the laptop, which fills blocks of the script's template.
     base : str
         On the site; may begin with ``~/``.
     root_dir : str or None
@@ -153,6 +164,11 @@ class Plan:
     scheduler_quirks: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     queue_chosen: bool = False
+    steps: tuple[Step, ...] = ()
+    container: Container | None = None
+    prologue: tuple[str, ...] = ()
+    epilogue: tuple[str, ...] = ()
+    template: str | None = None
 
     @property
     def dask(self) -> Cluster | None:
@@ -222,6 +238,9 @@ def make_plan(
     workers = 0 if block else _workers(loaded, request)
     worker = _plan_worker(loaded, job, workers, personal)
     base, root_dir = _base(loaded, personal), _root_dir(loaded, request, personal)
+    active = activation_of(environment, partial(_filled, loaded, request, personal))
+    if active.container is not None:
+        check_container(loaded, active.container, block, (base, root_dir))
     warnings += personal.lacking(draft=draft)
     warnings += _warnings(loaded, job, worker if worker and worker.workers else None, who)
     if request.insecure_dask:
@@ -233,7 +252,7 @@ def make_plan(
         scheduler=site.scheduler.kind,
         job=_in_queue(loaded, job),
         queue=queue,
-        python=environment.python or (sys.executable if local else "python3"),
+        python=environment.python or active.python or (sys.executable if local else "python3"),
         modules=environment.modules,
         setup=environment.setup,
         base=base,
@@ -250,6 +269,11 @@ def make_plan(
         scheduler_quirks=site.scheduler.quirks,
         warnings=tuple(warnings),
         queue_chosen=chosen is not None,
+        steps=active.steps,
+        container=active.container,
+        prologue=site.scheduler.prologue,
+        epilogue=site.scheduler.epilogue,
+        template=_template(loaded, request),
     )
 
 
@@ -278,6 +302,19 @@ def _environment(loaded: LoadedSite, request: Request) -> Environment:
         f"(in {loaded.path}: {', '.join(site.environments) or 'none'})",
         hint=f"choose one with --environment, or add [environments.{name}]",
     )
+
+
+def _filled(loaded: LoadedSite, request: Request, personal: Personal, text: str, key: str) -> str:
+    """A text of the environment with everybody's own values in it."""
+    name = environment_name(loaded, request)
+    return personal.fill(text, "environments", name, *key.split("."))
+
+
+def _template(loaded: LoadedSite, request: Request) -> str | None:
+    """The site's own template of this kind of job, on the laptop."""
+    named = loaded.site.templates
+    written = named.session if request.program is None else named.batch
+    return None if written is None else str(resolve_near(loaded, written))
 
 
 def _account(loaded: LoadedSite, request: Request) -> tuple[str | None, list[str]]:

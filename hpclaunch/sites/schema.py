@@ -10,7 +10,7 @@ import ast
 import inspect
 from typing import Any
 
-from hpclaunch.sites import model, scheduler_table
+from hpclaunch.sites import environment, model, queues, scheduler_table
 
 __all__ = ["profile_schema"]
 
@@ -31,7 +31,10 @@ def profile_schema() -> dict[str, Any]:
 def _docstrings() -> dict[tuple[str, str], str]:
     """The text below each field of the model, by class and field."""
     found = {}
-    trees = [ast.parse(inspect.getsource(module)) for module in (scheduler_table, model)]
+    trees = [
+        ast.parse(inspect.getsource(module))
+        for module in (scheduler_table, environment, queues, model)
+    ]
     for table in (one for tree in trees for one in tree.body):
         if not isinstance(table, ast.ClassDef):
             continue

@@ -237,12 +237,13 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path):
 def every_table() -> list[tuple[str, ...]]:
     """Each table of a profile, entries of lists and tables of tables included."""
     tables = [(), *((name,) for name in Site.model_fields if keys_at((name,)))]
-    return [*tables, ("queues", "0"), ("environments", "default")]
+    kinds = [("environments", "default", kind) for kind in ("conda", "pixi", "container")]
+    return [*tables, ("queues", "0"), ("environments", "default"), *kinds]
 
 
 def test_every_kind_of_table_is_tried_below():
     assert ("login",) in every_table() and ("dask",) in every_table()
-    assert len(every_table()) == 1 + 7 + 2
+    assert len(every_table()) == 1 + 8 + 5
 
 
 @pytest.mark.parametrize("table", every_table(), ids=".".join)
