@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from hpclaunch.errors import PlanError, ProfileError
+from hpclaunch.export import DaskExport
 from hpclaunch.node.daskconfig import Place, prologue, settings
 from hpclaunch.node.spec import Session, session_from
 from hpclaunch.plan import Plan
@@ -278,6 +280,22 @@ def test_an_image_or_a_program_that_is_not_there_is_the_jobs_last_word(
     done = job.run(plan_with(container={"image": "/x.sif", "command": ["no-apptainer", "exec"]}))
     assert done.returncode == 126
     assert "the program no-apptainer is not here" in done.stderr
+
+
+def test_an_exported_configuration_has_workers_in_the_image() -> None:
+    plan = plan_with(Request(workers=1), container={"image": "~/my x.sif", "binds": ["/scratch"]})
+    own = yaml.safe_load(DaskExport(plan, "big.toml", "/home/ann/d").text())["jobqueue"]["slurm"]
+    image = "--bind /scratch --bind /home/ann/d \"$HOME\"/'my x.sif' python3"
+    assert own["python"] == f"apptainer exec {image}"
+    for name in ("DASK_CONFIG", "DASK_TEMPORARY_DIRECTORY"):
+        assert f'export APPTAINERENV_{name}="${name}"' in own["job-script-prologue"]
+
+
+def test_an_exported_configuration_activates_the_environment() -> None:
+    plan = plan_with(Request(workers=1), venv="~/my venv")
+    own = yaml.safe_load(DaskExport(plan, "big.toml", "/home/ann/d").text())["jobqueue"]["slurm"]
+    assert own["python"] == "\"$HOME\"/'my venv/bin/python'"
+    assert own["job-script-prologue"][0].startswith(". \"$HOME\"/'my venv'/bin/activate || {")
 
 
 def test_ranks_in_an_image_need_a_launcher_outside_of_it(image: dict[str, Any]) -> None:
