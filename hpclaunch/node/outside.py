@@ -3,7 +3,7 @@
 An image has neither ``sbatch`` nor ``srun``, and what it may have is not the node's. The job's
 script, which runs outside, therefore serves: it reads orders from a FIFO in a private directory of
 the node, and runs them there. Inside, programs of the same names stand first in PATH, which order
-and wait; each is this file, run by itself. What they read, write and return is the command's own.
+and wait; each is `main`. What they read, write and return is the command's own.
 
 Standard library only, Python 3.9 or newer: this runs on the compute node.
 """
@@ -11,7 +11,6 @@ Standard library only, Python 3.9 or newer: this runs on the compute node.
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 import signal
 import sys
@@ -21,16 +20,24 @@ from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from types import FrameType
 from typing import Optional
 
+from hpclaunch.shell import quote
+
 __all__ = ["DIRECTORY", "commands_of", "go_outside", "main", "order_text"]
 
 DIRECTORY = "HPCLAUNCH_OUTSIDE"
 """The variable that names the directory; not set where nothing runs inside an image."""
 
 _COMMANDS = {
-    "slurm": ("sbatch", "squeue", "scancel", "sacct", "scontrol", "sinfo", "srun", "salloc"),
+    "slurm": ("sbatch", "squeue", "scancel", "sacct", "scontrol", "sinfo", "srun"),
     "pbs": ("qsub", "qstat", "qdel", "pbsnodes", "qalter"),
     "lsf": ("bsub", "bjobs", "bkill", "bhist", "bpeek", "bqueues", "lsid", "jsrun", "blaunch"),
 }
+# Isolated: a process may stand in a directory whose modules have the names of Python's own.
+_RUN = (
+    "import sys; sys.path.insert(0, sys.argv[1]); from hpclaunch.node import outside; "
+    "sys.exit(outside.main(sys.argv[2:]))"
+)
+_LIBRARY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 _ORDERS = "orders"
 _NOBODY = 126  # exit code where nobody serves
 # The node has its own values of all others. These are what callers say to commands by.
@@ -58,11 +65,10 @@ def go_outside(names: Iterable[str], surroundings: MutableMapping[str, str]) -> 
         return
     folder = os.path.join(here, "bin")
     os.makedirs(folder, 0o700, exist_ok=True)
-    # By itself: a process may stand in a directory whose modules have the names of Python's own.
-    own = [sys.executable, "-I", os.path.abspath(__file__)]
+    own = [sys.executable, "-I", "-c", _RUN, _LIBRARY]
     for name in names:
         path = os.path.join(folder, os.path.basename(name))
-        words = " ".join(shlex.quote(word) for word in (*own, name))
+        words = " ".join(quote(word) for word in (*own, name))
         with open(path, "w", encoding="utf-8") as file:
             file.write('#!/bin/sh\nexec {} "$@"\n'.format(words))
         os.chmod(path, 0o700)
@@ -84,9 +90,9 @@ def order_text(argv: Iterable[str], surroundings: Mapping[str, str], directory: 
     return "\n".join(
         [
             "unset -v {}".format(" ".join(dropped)),
-            *("export {}={}".format(name, shlex.quote(value)) for name, value in told.items()),
-            "cd -- {} || exit".format(shlex.quote(directory)),
-            "exec {}".format(" ".join(shlex.quote(word) for word in argv)),
+            *("export {}={}".format(name, quote(value)) for name, value in told.items()),
+            "cd -- {} || exit".format(quote(directory)),
+            "exec {}".format(" ".join(quote(word) for word in argv)),
             "",
         ]
     )
@@ -160,7 +166,3 @@ def _parts(descriptor: int) -> Iterator[bytes]:
         if not part:
             return
         yield part
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -69,11 +69,6 @@ SESSIONS: dict[str, tuple[str, tuple[str, ...], dict[str, Any]]] = {
         {"nodes": 2, "workers_per_node": 1, "program": Program("/laptop/run.py", (), b"1")},
     ),
     **{f"kinds-{kind}": (OF_KINDS, (), {"environment": kind, "workers": 2}) for kind in KINDS},
-    "kinds-container-mpi": (
-        OF_KINDS,
-        (),
-        {"environment": "container", "dask": "mpi", "nodes": 2, "workers": 4},
-    ),
     "kinds-container-batch": (
         OF_KINDS,
         (),
