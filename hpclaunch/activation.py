@@ -6,20 +6,30 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from hpclaunch.block import has_block
 from hpclaunch.errors import PlanError
 from hpclaunch.node.container import Container
 from hpclaunch.node.spec import Block
+from hpclaunch.request import Request
 from hpclaunch.shell import quote, site_word
 from hpclaunch.sites.catalog import LoadedSite
 from hpclaunch.sites.model import Conda, Environment, Pixi
 
-__all__ = ["Activation", "Step", "activation_of", "check_container", "in_worker_job"]
+__all__ = [
+    "Activation",
+    "Step",
+    "activation_of",
+    "check_container",
+    "environment_called",
+    "environment_name",
+    "in_worker_job",
+]
 
 _OF_ITSELF = '"$CONDA_PREFIX"/bin/python'
 """Where the Python of an active conda or pixi environment is."""
 
-Fill = Callable[[str, str], str]
-"""Puts everybody's own values into a text of the profile, given its key."""
+Fill = Callable[..., str]
+"""Puts everybody's own values into a text of the profile, given the keys that lead to it."""
 
 
 class Step(NamedTuple):
@@ -47,6 +57,30 @@ class Activation:
     container: Container | None = None
 
 
+def environment_name(loaded: LoadedSite, request: Request) -> str:
+    """Which of the site's environments a session or a batch job uses."""
+    with_mpi = loaded.site.mpi.environment if has_block(request) else None
+    return request.environment or with_mpi or loaded.site.session.environment
+
+
+def environment_called(loaded: LoadedSite, name: str) -> Environment:
+    """The environment of that name.
+
+    Raises
+    ------
+    PlanError
+        If the site has none; names those it has.
+    """
+    site = loaded.site
+    if name in site.environments:
+        return site.environments[name]
+    raise PlanError(
+        f"site {site.name} has no environment {name!r} "
+        f"(in {loaded.path}: {', '.join(site.environments) or 'none'})",
+        hint=f"choose one with --environment, or add [environments.{name}]",
+    )
+
+
 def activation_of(environment: Environment, fill: Fill) -> Activation:
     """How a job makes `environment` its own."""
     if environment.venv is not None:
@@ -62,10 +96,10 @@ def activation_of(environment: Environment, fill: Fill) -> Activation:
     if environment.container is not None:
         table = environment.container
         container = Container(
-            image=fill(table.image, "container.image"),
+            image=fill(table.image, "container", "image"),
             command=table.command,
             options=table.options,
-            binds=tuple(fill(bind, "container.binds") for bind in table.binds),
+            binds=tuple(fill(bind, "container", "binds") for bind in table.binds),
         )
         return Activation("python3", tuple(_container(container)), container)
     return Activation()
@@ -108,8 +142,8 @@ def in_worker_job(steps: Sequence[Step]) -> list[str]:
 
 def _conda(table: Conda, fill: Fill) -> Iterator[Step]:
     """Activation by what ``conda activate`` itself evaluates; it needs no ``conda init``."""
-    named = fill(table.env, "conda.env")
-    root = table.root and fill(table.root, "conda.root").rstrip("/")
+    named = fill(table.env, "conda", "env")
+    root = table.root and fill(table.root, "conda", "root").rstrip("/")
     program = table.program
     if root and "/" not in program and program != "micromamba":
         program = f"{root}/bin/{program}"
@@ -123,8 +157,8 @@ def _conda(table: Conda, fill: Fill) -> Iterator[Step]:
 
 def _pixi(table: Pixi, fill: Fill) -> Iterator[Step]:
     """Activation as pixi has it; a compute node installs nothing."""
-    project = fill(table.project, "pixi.project")
-    name = fill(table.environment, "pixi.environment")
+    project = fill(table.project, "pixi", "project")
+    name = fill(table.environment, "pixi", "environment")
     yield from _evaluated(
         f"cd -- {site_word(project)} >/dev/null && {site_word(table.program)} shell-hook "
         f"--environment {quote(name)} --shell bash --frozen --no-install",

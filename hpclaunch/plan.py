@@ -11,12 +11,17 @@ import secrets
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import PurePosixPath
 from typing import Any, Literal, NamedTuple
 
 from hpclaunch import paths
-from hpclaunch.activation import Step, activation_of, check_container
+from hpclaunch.activation import (
+    Step,
+    activation_of,
+    check_container,
+    environment_called,
+    environment_name,
+)
 from hpclaunch.block import block_job, has_block, plan_batch, plan_block
 from hpclaunch.errors import PlanError, UsageError
 from hpclaunch.limits import choose_queue, hold_against_limits, most_jobs, source_of
@@ -26,10 +31,9 @@ from hpclaunch.personal import Personal
 from hpclaunch.request import Program, Request
 from hpclaunch.schedulers.base import JobSpec
 from hpclaunch.sites.catalog import LoadedSite, resolve_near
-from hpclaunch.sites.model import Environment
 from hpclaunch.units import Memory
 
-__all__ = ["INSECURE", "Cluster", "DaskPlan", "Plan", "Request", "environment_name", "make_plan"]
+__all__ = ["INSECURE", "Cluster", "DaskPlan", "Plan", "Request", "make_plan"]
 
 INSECURE = (
     "Dask speaks plain tcp (--insecure-dask): whoever reaches its ports on the site's network runs "
@@ -223,7 +227,8 @@ def make_plan(
     _check_names(name, nonce)
     site = loaded.site
     local = site.scheduler.kind == "local"
-    environment = _environment(loaded, request)
+    named = environment_name(loaded, request)
+    environment = environment_called(loaded, named)
     account, warnings = _account(loaded, request)
     make_job = block_job if has_block(request) else _session_job
     who = "the session" if request.program is None else "the batch job"
@@ -238,7 +243,8 @@ def make_plan(
     workers = 0 if block else _workers(loaded, request)
     worker = _plan_worker(loaded, job, workers, personal)
     base, root_dir = _base(loaded, personal), _root_dir(loaded, request, personal)
-    active = activation_of(environment, partial(_filled, loaded, request, personal))
+    place = ("environments", named)
+    active = activation_of(environment, lambda text, *key: personal.fill(text, *place, *key))
     if active.container is not None:
         check_container(loaded, active.container, block, (base, root_dir))
     warnings += personal.lacking(draft=draft)
@@ -285,29 +291,6 @@ def _check_names(name: str, nonce: str) -> None:
         )
     if not _NONCE.fullmatch(nonce):
         raise ValueError(f"a nonce is eight hex digits, not {nonce!r}")
-
-
-def environment_name(loaded: LoadedSite, request: Request) -> str:
-    """Which of the site's environments a session or a batch job uses."""
-    with_mpi = loaded.site.mpi.environment if has_block(request) else None
-    return request.environment or with_mpi or loaded.site.session.environment
-
-
-def _environment(loaded: LoadedSite, request: Request) -> Environment:
-    site, name = loaded.site, environment_name(loaded, request)
-    if name in site.environments:
-        return site.environments[name]
-    raise PlanError(
-        f"site {site.name} has no environment {name!r} "
-        f"(in {loaded.path}: {', '.join(site.environments) or 'none'})",
-        hint=f"choose one with --environment, or add [environments.{name}]",
-    )
-
-
-def _filled(loaded: LoadedSite, request: Request, personal: Personal, text: str, key: str) -> str:
-    """A text of the environment with everybody's own values in it."""
-    name = environment_name(loaded, request)
-    return personal.fill(text, "environments", name, *key.split("."))
 
 
 def _template(loaded: LoadedSite, request: Request) -> str | None:

@@ -36,7 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "request": {"units"},
     "block": {*GROUND, "limits", "node", "request", "schedulers", "sites"},
     "personal": {*GROUND, "sites"},
-    "activation": {*GROUND, "node", "sites"},
+    "activation": {*GROUND, "block", "node", "request", "sites"},
     "plan": {
         *(
             *GROUND,
@@ -57,8 +57,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "export": {*GROUND, "node", "plan", "script", "tls"},
     "remote": {"paths"},
     "sessions": {
-        *(*GROUND, "bundle", "node", "paths", "plan", "remote", "request", "schedulers", "script"),
-        *("sites", "tls", "transports"),
+        *(*GROUND, "activation", "bundle", "node", "paths", "plan", "remote", "request"),
+        *("schedulers", "script", "sites", "tls", "transports"),
     },
     "keeper": {*GROUND, "node", "paths", "schedulers", "sessions", "tls", "transports"},
     "cli": {
