@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 
+from hpclaunch.cli import main
 from hpclaunch.errors import HpclaunchError, ProfileError
 from hpclaunch.node.daskconfig import prologue
 from hpclaunch.node.spec import session_from
 from hpclaunch.plan import Plan
 from hpclaunch.request import Program, Request
 from hpclaunch.script import agent_spec
+from hpclaunch.sessions.book import Book
 from hpclaunch.templates import OFFERED
 from tests.pure.plans import NONCE, Job, fake_interpreter, job_in, plan_of
 from tests.pure.sites import SLURM, user_toml, write_toml
@@ -215,6 +217,18 @@ def test_a_template_that_is_not_there_is_told(job: Job, tmp_path: Path) -> None:
     plan = plan_of(templates={"session": str(tmp_path / "none.j2")})
     with pytest.raises(ProfileError, match=r"none\.j2 cannot be read"):
         job.script(plan)
+
+
+def test_a_bad_template_is_told_before_anything_begins(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "own.sh.j2"
+    file.write_text(HEAD + "{% block epilogue %}{{ nothing }}{% endblock %}")
+    profile = write_toml(tmp_path / "big.toml", {**SLURM, "templates": {"session": str(file)}})
+    assert main(("start", str(profile), "--no-browser", "--detach")) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == f"error: {file}, line 2: 'nothing' is undefined"
+    assert list(Book()) == []
 
 
 def test_a_batch_has_a_template_of_its_own(job: Job, tmp_path: Path) -> None:
