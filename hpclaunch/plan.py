@@ -18,6 +18,7 @@ from hpclaunch import paths
 from hpclaunch.block import block_job, has_block, plan_batch, plan_block
 from hpclaunch.errors import PlanError, UsageError
 from hpclaunch.limits import choose_queue, hold_against_limits, most_jobs, source_of
+from hpclaunch.node.sight import Sights
 from hpclaunch.node.spec import Batch, Block
 from hpclaunch.personal import Personal
 from hpclaunch.request import Program, Request
@@ -128,6 +129,8 @@ class Plan:
         What could not be held against the profile.
     queue_chosen : bool
         Whether nobody named the queue: it is the first of the profile that takes the job.
+    sights : Sights or None
+        What the job measures of its node first, where the session is a check of the site.
     """
 
     name: str
@@ -153,6 +156,7 @@ class Plan:
     scheduler_quirks: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     queue_chosen: bool = False
+    sights: Sights | None = None
 
     @property
     def dask(self) -> Cluster | None:

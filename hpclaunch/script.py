@@ -106,6 +106,7 @@ def agent_spec(plan: Plan) -> dict[str, object]:
         "jobqueue": worker if plan.worker and plan.worker.mode == "jobqueue" else None,
         "block": plan.block and asdict(plan.block),
         "batch": plan.batch and asdict(plan.batch),
+        "sights": plan.sights and asdict(plan.sights),
     }
 
 

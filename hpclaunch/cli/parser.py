@@ -226,9 +226,22 @@ def _sessions(commands: Any) -> None:
     stop.add_argument("--all", action="store_true", help="every live session of every site")
 
 
+def _checks(parser: argparse.ArgumentParser) -> None:
+    """What `site check` and `doctor` have in common."""
+    parser.add_argument("--no-job", action="store_true", help="run no job, ask the login node only")
+    parser.add_argument(
+        "--timeout", metavar="SECONDS", type=float, help="for the job to answer (default: 300)"
+    )
+    parser.add_argument("--json", action="store_true", help="print a JSON document")
+    parser.add_argument("--queue", metavar="NAME", help="queue of the job")
+    parser.add_argument("--account", metavar="NAME", help="account (project) to charge")
+    parser.add_argument("--environment", metavar="NAME", help="one of the site's environments")
+    _settings(parser)
+
+
 def _site(commands: Any) -> None:
     site = commands.add_parser(
-        "site", help="Sites: list, show, schema, export-dask.", allow_abbrev=False
+        "site", help="Sites: list, show, schema, check, export-dask.", allow_abbrev=False
     )
     verbs = site.add_subparsers(metavar="VERB", required=True)
     listing = _add(verbs, "list", ("sites", "list_all"), "List the known sites.")
@@ -238,6 +251,15 @@ def _site(commands: Any) -> None:
     show.add_argument("--origin", action="store_true", help="say where each value comes from")
     _settings(show)
     _add(verbs, "schema", ("sites", "schema"), "Print the JSON schema of a site profile.")
+    check = _add(verbs, "check", ("check", "check"), "Hold a site's profile against the live site.")
+    check.add_argument("site", nargs="?", metavar="SITE", help=_SITE)
+    check.add_argument(
+        "--offline", action="store_true", help="only the profile itself, without a connection"
+    )
+    check.add_argument(
+        "--fix", action="store_true", help="repair what differs in the file; the old one is kept"
+    )
+    _checks(check)
     export = _add(
         verbs,
         "export-dask",

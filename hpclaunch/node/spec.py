@@ -13,6 +13,7 @@ from typing import Any, Optional
 
 from hpclaunch.node.files import read_json
 from hpclaunch.node.layout import Layout
+from hpclaunch.node.sight import Sights
 from hpclaunch.units import MemoryAs, memory_as
 
 __all__ = [
@@ -189,6 +190,8 @@ class Session:
         The ranks of a batch job, or of a session whose workers are ranks.
     batch : Batch or None
         What a batch job runs; None for a session.
+    sights : Sights or None
+        What the agent measures of its node first; None where the session is no check.
     """
 
     directory: str
@@ -208,6 +211,7 @@ class Session:
     block: Optional[Block] = None
     batch: Optional[Batch] = None
     scheduler_quirks: Mapping[str, Any] = field(default_factory=dict)
+    sights: Optional[Sights] = None
 
     def path(self, name: str) -> str:
         """Absolute path of a file of the session, by its name in `Layout`."""
@@ -299,6 +303,7 @@ def session_from(directory: str, fields: Mapping[str, Any]) -> Session:
         block=_block(block) if block else None,
         batch=_batch(directory, fields["batch"]) if fields.get("batch") else None,
         scheduler_quirks=dict(fields.get("scheduler_quirks") or {}),
+        sights=Sights.from_dict(fields["sights"]) if fields.get("sights") else None,
     )
 
 

@@ -48,10 +48,11 @@ MAY_IMPORT: dict[str, set[str]] = {
         *(*GROUND, "bundle", "node", "paths", "plan", "remote", "request", "schedulers", "script"),
         *("sites", "tls", "transports"),
     },
+    "checks": {*GROUND, "node", "paths", "plan", "request", "sessions", "sites", "survey"},
     "keeper": {*GROUND, "node", "paths", "schedulers", "sessions", "tls", "transports"},
     "cli": {
-        *(*GROUND, "bundle", "export", "keeper", "node", "paths", "plan", "remote", "request"),
-        *("schedulers", "script", "sessions", "sites", "transports"),
+        *(*GROUND, "bundle", "checks", "export", "keeper", "node", "paths", "plan", "remote"),
+        *("request", "schedulers", "script", "sessions", "sites", "transports"),
     },
     "demo": set(),
     "__main__": {"cli"},

@@ -1,0 +1,133 @@
+"""The story of `hpclaunch site check`: survey, environments and the one-minute job, then compare."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from hpclaunch.checks.line import Line, holds, unknown
+from hpclaunch.checks.login import check_environments, check_survey
+from hpclaunch.checks.node import check_job, check_node
+from hpclaunch.errors import HpclaunchError, PlanError, TransportError
+from hpclaunch.plan import environment_name
+from hpclaunch.request import Request
+from hpclaunch.sessions.book import Book
+from hpclaunch.sessions.environments import Interpreter, look_at_environments
+from hpclaunch.sessions.follow import Keeper, Tell
+from hpclaunch.sessions.probe import Probe, plan_probe, probe
+from hpclaunch.sessions.way import Way
+from hpclaunch.sites.catalog import LoadedSite
+from hpclaunch.survey.findings import Survey
+from hpclaunch.survey.take import take
+
+__all__ = ["Visit", "compare", "run_job", "visit"]
+
+_NO_JOB = "no job was run"
+
+
+@dataclass(frozen=True)
+class Visit:
+    """What a site has told and shown.
+
+    Attributes
+    ----------
+    survey : Survey or None
+        None of a site without scheduler, or where it could not be taken: `no_survey` says why.
+    environments : dict of str to Interpreter
+        By name.
+    probe : Probe or None
+        What came of the job; None where none was run: `no_job` says why.
+    """
+
+    survey: Survey | None
+    environments: dict[str, Interpreter]
+    probe: Probe | None
+    no_survey: str = ""
+    no_job: str = _NO_JOB
+
+
+def visit(
+    reach: Callable[[], Keeper],
+    book: Book,
+    loaded: LoadedSite,
+    request: Request,
+    way: Way,
+    tell: Tell,
+    *,
+    timeout: float | None,
+) -> Visit:
+    """Ask the login node, then run the job.
+
+    Parameters
+    ----------
+    reach : callable
+        A conversation with a keeper that is connected; another one after an interrupt.
+    timeout : float or None
+        Seconds for the job until it answers; None runs none.
+
+    Raises
+    ------
+    TransportError
+        If the way to the login node is broken.
+    """
+    keeper = reach()
+    survey, no_survey = None, ""
+    if loaded.site.scheduler.kind != "local":
+        tell("asking the site what it is like")
+        try:
+            survey = take(keeper.run)
+        except TransportError:
+            raise
+        except HpclaunchError as error:
+            no_survey = error.what
+    tell("asking the environments what they have")
+    environments = look_at_environments(keeper, loaded.site)
+    found, no_job = None, _NO_JOB
+    if timeout is not None:
+        found, no_job = run_job(reach, book, loaded, request, way, tell, timeout=timeout)
+    return Visit(survey, environments, found, no_survey, no_job)
+
+
+def run_job(
+    reach: Callable[[], Keeper],
+    book: Book,
+    loaded: LoadedSite,
+    request: Request,
+    way: Way,
+    tell: Tell,
+    *,
+    timeout: float,
+) -> tuple[Probe | None, str]:
+    """Run the one-minute job; or say why the profile allows none."""
+    try:
+        plan = plan_probe(loaded, request, book)
+    except PlanError as error:
+        return None, f"no job could be planned: {error.what}"
+    tell(f"running a one-minute job ({plan.name})")
+    return probe(reach, book, loaded, plan, way, tell, timeout=timeout), ""
+
+
+def compare(loaded: LoadedSite, request: Request, seen: Visit, way: Way) -> Iterator[Line]:
+    """Every claim of the profile against what was seen. Pure."""
+    yield holds("login", f"by {way.kind}: {way}")
+    if seen.survey is not None:
+        account = request.account or loaded.site.account
+        yield from check_survey(loaded, seen.survey, account)
+    elif seen.no_survey:
+        yield unknown("scheduler", seen.no_survey)
+    used = environment_name(loaded, request)
+    yield from check_environments(loaded, seen.environments, used)
+    facts = None if seen.probe is None else seen.probe.facts
+    yield from check_node(loaded, facts, _why_no_facts(seen))
+    if seen.probe is None:
+        yield unknown("job", seen.no_job)
+        return
+    yield from check_job(seen.probe)
+
+
+def _why_no_facts(seen: Visit) -> str:
+    if seen.probe is None:
+        return seen.no_job
+    if seen.probe.waits:
+        return f"the job had not started: {seen.probe.waits}"
+    return "the job did not come so far"

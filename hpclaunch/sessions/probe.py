@@ -1,0 +1,253 @@
+"""The story of a check's one-minute job: a session in small that walks the whole way, and leaves.
+
+It is planned, submitted, started and reached as every session is; what it measures on its node lies
+in ``facts.json``. Whatever happens, its job is cancelled and its directory removed.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from hpclaunch.errors import HpclaunchError, NoSuchSession, SchedulerError, SubmitError
+from hpclaunch.node.layout import Layout
+from hpclaunch.node.sight import NodeFacts, Sights
+from hpclaunch.plan import Plan, make_plan
+from hpclaunch.request import Request
+from hpclaunch.sessions import access
+from hpclaunch.sessions.book import Book
+from hpclaunch.sessions.follow import Keeper, Tell, follow, progress
+from hpclaunch.sessions.record import Record
+from hpclaunch.sessions.start import prepare, put_on_record, submit
+from hpclaunch.sessions.stop import stop
+from hpclaunch.sessions.way import Way
+from hpclaunch.sessions.withdraw import withdraw
+from hpclaunch.sites.catalog import LoadedSite
+from hpclaunch.units import Walltime
+
+__all__ = ["Probe", "plan_probe", "probe"]
+
+_WALLTIME = Walltime(600)  # what the job may use at most, should nobody be left to cancel it
+_ASKED = 5  # times that the server is asked, to know how long an answer takes
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What came of the job.
+
+    Attributes
+    ----------
+    ready : bool
+        Whether its server answered through the tunnel.
+    facts : NodeFacts or None
+        What its node is like, where it came so far.
+    error : HpclaunchError or None
+        Why it did not get ready.
+    waits : str
+        Why that says nothing against the site: where the job stood when the time was up.
+    timings : dict
+        Seconds of each phase, as `start` has them.
+    answer : float or None
+        Seconds of an answer of the node through the tunnel, at best.
+    login_answer : float or None
+        Seconds of a command on the login node, at best, over the same connection.
+    untidy : str
+        What may be left on the site, and why.
+    """
+
+    ready: bool = False
+    facts: NodeFacts | None = None
+    error: HpclaunchError | None = None
+    waits: str = ""
+    timings: dict[str, float] = field(default_factory=dict)
+    answer: float | None = None
+    login_answer: float | None = None
+    untidy: str = ""
+
+
+def plan_probe(loaded: LoadedSite, request: Request, book: Book) -> Plan:
+    """The smallest session that the site's profile describes.
+
+    Raises
+    ------
+    PlanError
+        If the profile does not allow even that.
+    """
+    walltime = min(_WALLTIME, loaded.site.session.walltime)
+    small = replace(request, walltime=walltime, nodes=1, cores=1, gpus=0, workers=0, dask="none")
+    name = book.free_name(f"check-{loaded.site.name[:30]}")
+    plan = make_plan(loaded, small, name=name)
+    places = {"paths.base": plan.base, "paths.notebooks": plan.root_dir or "~"}
+    if plan.worker is not None and plan.worker.local_directory:
+        places["dask.local_directory"] = plan.worker.local_directory
+    return replace(plan, sights=Sights(places, _question(loaded, plan)))
+
+
+def _question(loaded: LoadedSite, plan: Plan) -> tuple[str, ...]:
+    """What a node asks that submits worker jobs, by the way the profile says."""
+    if plan.worker is None or loaded.site.scheduler.kind == "local":
+        return ()
+    if plan.worker.submit == "node":
+        return tuple(
+            access.scheduler_for(loaded.site, plan.base).find_command(plan.worker.job.name)
+        )
+    if plan.worker.submit == "ssh" and plan.worker.submit_host:
+        quiet = ("-o", "BatchMode=yes", "-o", "ConnectTimeout=15")
+        return ("ssh", *quiet, "--", plan.worker.submit_host, "true")
+    return ()
+
+
+def probe(
+    reach: Callable[[], Keeper],
+    book: Book,
+    loaded: LoadedSite,
+    plan: Plan,
+    way: Way,
+    tell: Tell,
+    *,
+    timeout: float,
+) -> Probe:
+    """Run the job to its end, and tell what came of it.
+
+    Parameters
+    ----------
+    reach : callable
+        A conversation with a keeper that is connected; another one after an interrupt.
+    plan : Plan
+        See `plan_probe`.
+    timeout : float
+        Seconds until the server must answer; a job that still waits then says nothing.
+    """
+    began = time.monotonic()
+    keeper = reach()
+    record = put_on_record(book, loaded, Request(), plan, way)
+    try:
+        record = _submitted(keeper, book, loaded, plan, tell)
+        record = follow(keeper, book, record, tell, timeout=timeout, since=began)
+        found = _measured(keeper, book, record)
+    except HpclaunchError as error:
+        record = book.read(plan.name)
+        waits = "" if time.monotonic() - began < timeout else _still_waiting(record)
+        facts = _facts(keeper, record)
+        found = Probe(facts=facts, error=error, waits=waits, timings=record.timings)
+        return replace(found, untidy=_withdrawn(reach, book, record, error, tell))
+    except BaseException as interrupt:
+        untidy = _withdrawn(reach, book, record, interrupt, tell)
+        if untidy:
+            tell(untidy)
+        raise
+    return replace(found, untidy=_ended(reach, book, record, tell))
+
+
+def _submitted(keeper: Keeper, book: Book, loaded: LoadedSite, plan: Plan, tell: Tell) -> Record:
+    """Submit it; the job may be in the queue without an id, to be found by its name."""
+    try:
+        return submit(keeper, book, loaded, plan, prepare(), tell)
+    except SubmitError:
+        raise
+    except SchedulerError as error:
+        tell(f"{error}; looking for it by its name")
+        return book.read(plan.name)
+
+
+def _still_waiting(record: Record) -> str:
+    """Where a job stands that the scheduler has not started; empty where it has."""
+    waiting = record.job_id is not None and record.rendezvous is None and record.trouble is None
+    if waiting and record.job.get("state") in (None, "queued", "held", "unknown"):
+        return progress(record)
+    return ""
+
+
+def _measured(keeper: Keeper, book: Book, record: Record) -> Probe:
+    """What a session says that is ready."""
+    facts = _facts(keeper, record)
+    answers = [_answer_time(record, book.token(record.name)) for _ in range(_ASKED)]
+    commands = [_command_time(keeper) for _ in range(_ASKED)]
+    return Probe(
+        ready=True,
+        facts=facts,
+        timings={**record.timings, **_of_server(record)},
+        answer=min((one for one in answers if one is not None), default=None),
+        login_answer=min(commands),
+    )
+
+
+def _of_server(record: Record) -> dict[str, float]:
+    timings = (record.rendezvous or {}).get("timings", {})
+    return {"server": float(timings["server"])} if "server" in timings else {}
+
+
+def _answer_time(record: Record, token: str) -> float | None:
+    """Seconds of one answer of the node's server; None where it gave none."""
+    asked = urllib.request.Request(
+        f"{record.url}/api/status", headers={"Authorization": f"token {token}"}
+    )
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    began = time.monotonic()
+    try:
+        with direct.open(asked, timeout=10) as answer:
+            answer.read()
+    except (urllib.error.URLError, OSError):
+        return None
+    return time.monotonic() - began
+
+
+def _command_time(keeper: Keeper) -> float:
+    began = time.monotonic()
+    keeper.run(["true"])
+    return time.monotonic() - began
+
+
+def _facts(keeper: Keeper, record: Record) -> NodeFacts | None:
+    """What the node has left in the session's directory; None where there is nothing of it."""
+    if not record.session_dir:
+        return None
+    try:
+        said = keeper.run(["cat", f"{record.session_dir}/{Layout.FACTS}"])
+        facts = NodeFacts.from_dict(json.loads(said.stdout)) if said.exit == 0 else None
+    except (HpclaunchError, KeyError, TypeError, ValueError, AttributeError):
+        return None
+    return facts if facts is not None and facts.nonce == record.nonce else None
+
+
+def _ended(reach: Callable[[], Keeper], book: Book, record: Record, tell: Tell) -> str:
+    """End the session as `stop` does; what may be left, in words."""
+    try:
+        stop(reach, book, record, tell)
+        book.remove(record.name, record.nonce)
+    except NoSuchSession:
+        pass
+    except HpclaunchError as trouble:
+        return _left(record, trouble)
+    return ""
+
+
+def _withdrawn(
+    reach: Callable[[], Keeper], book: Book, record: Record, error: BaseException, tell: Tell
+) -> str:
+    """Take back what a start has left that came to nothing; what may be left, in words."""
+    try:
+        withdraw(reach, book, record, error, tell)
+        record = book.read(record.name)
+        if record.untidy is None:
+            if record.session_dir:  # its log: the error has its last lines
+                access.clean(reach(), record, everything=True)
+            book.remove(record.name, record.nonce)
+        else:
+            return f"session {record.name} may have left something: {record.untidy}"
+    except NoSuchSession:
+        pass
+    except HpclaunchError as trouble:
+        return _left(record, trouble)
+    return ""
+
+
+def _left(record: Record, trouble: HpclaunchError) -> str:
+    return (
+        f"something of session {record.name} may be left on the site: {trouble.what}; "
+        f"`hpclaunch stop {record.name}` removes it"
+    )
