@@ -31,7 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "transports": {"errors", "frame", "shell", "paths"},
     "sites": {*GROUND, "paths"},
     "tls": {"node"},
-    "survey": {*GROUND, "schedulers", "sites"},
+    "survey": {*GROUND, "remote", "sites"},
     "limits": {*GROUND, "schedulers", "sites"},
     "request": {"units"},
     "block": {*GROUND, "limits", "node", "request", "schedulers", "sites"},
@@ -51,7 +51,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "keeper": {*GROUND, "node", "paths", "schedulers", "sessions", "tls", "transports"},
     "cli": {
         *(*GROUND, "bundle", "export", "keeper", "node", "paths", "plan", "remote", "request"),
-        *("schedulers", "script", "sessions", "sites", "transports"),
+        *("schedulers", "script", "sessions", "sites", "survey", "transports"),
     },
     "demo": set(),
     "__main__": {"cli"},
