@@ -41,8 +41,6 @@ def check_survey(loaded: LoadedSite, survey: Survey, account: str | None) -> Ite
         yield holds(key, unit) if lsf.memory_unit == unit else differs(key, unit, fix)
     yield from _named_queues(loaded, survey)
     yield from check_queues(loaded, survey)
-    if survey.forwarding is False:
-        yield differs("forwarding", "the login node's sshd forwards no ports: ask for it")
 
 
 def _account(loaded: LoadedSite, survey: Survey, account: str | None) -> Iterator[Line]:

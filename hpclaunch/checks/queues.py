@@ -120,7 +120,7 @@ def _most(what: Callable[[FoundNodes], Any]) -> Callable[[FoundQueue, Survey], A
 
 
 def _nodes(queue: FoundQueue, _: Survey) -> tuple[int | None, int | None]:
-    return queue.max_nodes, sum(one.count for one in queue.nodes) or None
+    return queue.max_nodes, queue.total_nodes or sum(one.count for one in queue.nodes) or None
 
 
 _LIMITS = (

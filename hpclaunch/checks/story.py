@@ -1,11 +1,11 @@
-"""The story of `hpclaunch site check`: survey, environments and the one-minute job, then compare."""
+"""The story of `hpclaunch site check`: survey, environments and the one-minute job, compared."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from hpclaunch.checks.line import Line, holds, unknown
+from hpclaunch.checks.line import Line, differs, holds, unknown
 from hpclaunch.checks.login import check_environments, check_survey
 from hpclaunch.checks.node import check_job, check_node
 from hpclaunch.errors import HpclaunchError, PlanError, TransportError
@@ -113,6 +113,8 @@ def compare(loaded: LoadedSite, request: Request, seen: Visit, way: Way) -> Iter
     if seen.survey is not None:
         account = request.account or loaded.site.account
         yield from check_survey(loaded, seen.survey, account)
+        if seen.survey.forwarding is False and not (seen.probe and seen.probe.ready):
+            yield differs("forwarding", "the login node's sshd forwards no ports: ask for it")
     elif seen.no_survey:
         yield unknown("scheduler", seen.no_survey)
     used = environment_name(loaded, request)
