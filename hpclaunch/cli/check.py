@@ -23,15 +23,15 @@ from hpclaunch.sessions.book import Book
 from hpclaunch.sessions.way import Way
 from hpclaunch.sites.catalog import LoadedSite, default_site, find, load
 
-__all__ = ["check", "conversations", "request_of_check"]
+__all__ = ["PATIENCE", "check", "conversations", "request_of_check"]
 
-_PATIENCE = 300.0  # seconds for the job to answer, where nobody says another number
+PATIENCE = 300.0  # seconds for the job to answer, where nobody says another number
 _WORDS = {"holds": "holds", "differs": "differs", "unknown": "could not tell"}
 
 
 def check(arguments: argparse.Namespace) -> int:
     """Hold a profile against its site; 1 where something differs."""
-    timeout = timeout_of(arguments) or _PATIENCE
+    timeout = timeout_of(arguments) or PATIENCE
     if arguments.offline and arguments.fix:
         raise UsageError("--fix with --offline: what the site is like is not known offline")
     name = arguments.site or default_site()

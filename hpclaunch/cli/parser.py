@@ -35,6 +35,14 @@ def build_parser() -> argparse.ArgumentParser:
     _batch(commands)
     _sessions(commands)
     _site(commands)
+    doctor = _add(
+        commands,
+        "doctor",
+        ("doctor", "doctor"),
+        "Report on laptop, login node and a one-minute job, to paste to a help desk.",
+    )
+    doctor.add_argument("site", nargs="?", metavar="SITE", help=_SITE)
+    _checks(doctor)
     return parser
 
 
