@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hpclaunch.checks.line import Line, differs, holds
+from hpclaunch.checks.line import Line, differs, holds, unknown
 from hpclaunch.errors import HpclaunchError
 from hpclaunch.plan import make_plan
 from hpclaunch.request import Request
@@ -23,6 +23,9 @@ def consistency(loaded: LoadedSite, request: Request) -> Iterator[Line]:
     """
     yield holds("profile", f"{loaded.path} is a profile")
     yield from _references(loaded)
+    if loaded.site.scheduler.account_required and not (request.account or loaded.site.account):
+        yield unknown("account", "none is known: give --account, or write it into user.toml")
+        request = _with(request, account="ACCOUNT")
     yield _planned(loaded, "session", _with(request, dask="none", workers=0))
     if loaded.site.dask.memory is not None:
         yield _planned(loaded, "dask", _with(request, workers=1))

@@ -21,7 +21,7 @@ def check_job(probe: Probe) -> Iterator[Line]:
         yield holds("job", f"it ran on {host} and answered here ({parts})")
         yield _reach(probe)
     elif probe.waits:
-        yield unknown("job", f"it had not started when the time was up: {probe.waits}")
+        yield unknown("job", f"when the time was up, {probe.waits}")
     elif isinstance(probe.error, TransportError):
         yield unknown("job", f"the connection failed: {probe.error.what}")
     elif probe.error is not None:

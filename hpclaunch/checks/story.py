@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hpclaunch.checks.line import Line, differs, holds, unknown
 from hpclaunch.checks.login import check_environments, check_survey
 from hpclaunch.checks.node import check_job, check_node
+from hpclaunch.checks.queues import found_queue
 from hpclaunch.errors import HpclaunchError, PlanError, TransportError
 from hpclaunch.plan import environment_name
 from hpclaunch.request import Request
@@ -84,8 +85,29 @@ def visit(
     environments = look_at_environments(keeper, loaded.site)
     found, no_job = None, _NO_JOB
     if timeout is not None:
-        found, no_job = run_job(reach, book, loaded, request, way, tell, timeout=timeout)
+        able = request if survey is None else _able(book, loaded, request, survey)
+        found, no_job = run_job(reach, book, loaded, able, way, tell, timeout=timeout)
     return Visit(survey, environments, found, no_survey, no_job)
+
+
+def _able(book: Book, loaded: LoadedSite, request: Request, survey: Survey) -> Request:
+    """The request with another account or queue where the site does not have that of the profile.
+
+    The line of that claim says so; a job that is refused for it would tell nothing of the rest.
+    """
+    account = request.account or loaded.site.account
+    if account and survey.accounts and account not in survey.accounts and survey.default_account:
+        request = replace(request, account=survey.default_account)
+    try:
+        queue = plan_probe(loaded, request, book).queue
+    except PlanError:
+        return request
+    described = loaded.site.queue(queue)
+    named = queue is not None and not (described and described.partition == "")
+    default = next((one.name for one in survey.queues if one.default), None)
+    if named and default and found_queue(loaded, survey, str(queue)) is None:
+        request = replace(request, queue=default)
+    return request
 
 
 def run_job(
@@ -131,5 +153,5 @@ def _why_no_facts(seen: Visit) -> str:
     if seen.probe is None:
         return seen.no_job
     if seen.probe.waits:
-        return f"the job had not started: {seen.probe.waits}"
+        return f"when the time was up, {seen.probe.waits}"
     return "the job did not come so far"

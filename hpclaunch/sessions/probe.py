@@ -155,11 +155,8 @@ def _submitted(keeper: Keeper, book: Book, loaded: LoadedSite, plan: Plan, tell:
 
 
 def _still_waiting(record: Record) -> str:
-    """Where a job stands that the scheduler has not started; empty where it has."""
-    waiting = record.job_id is not None and record.rendezvous is None and record.trouble is None
-    if waiting and record.job.get("state") in (None, "queued", "held", "unknown"):
-        return progress(record)
-    return ""
+    """Where a job stands that has not come to its end or to an answer when the time is up."""
+    return progress(record) if record.outcome is None and record.trouble is None else ""
 
 
 def _measured(keeper: Keeper, book: Book, record: Record) -> Probe:
