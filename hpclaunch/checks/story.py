@@ -124,7 +124,7 @@ def run_job(
     try:
         plan = plan_probe(loaded, request, book)
     except PlanError as error:
-        return None, f"no job could be planned: {error.what}"
+        return None, f"no job could be planned: {error.what}; {error.hint}"
     tell(f"running a one-minute job ({plan.name})")
     return probe(reach, book, loaded, plan, way, tell, timeout=timeout), ""
 

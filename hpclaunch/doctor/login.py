@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hpclaunch.bundle import bundle
 from hpclaunch.doctor.finding import Finding, fault, fine, untold
@@ -33,6 +33,8 @@ class Place:
     Attributes
     ----------
     facts : dict of str to str
+    base : str or None
+        Where sessions lie; None where that is not known.
     sessions : tuple of str
         Names of the session directories there.
     quota : tuple of str
@@ -44,6 +46,7 @@ class Place:
     """
 
     facts: dict[str, str]
+    base: str | None
     sessions: tuple[str, ...] = ()
     quota: tuple[str, ...] = ()
     answer: float = 0.0
@@ -58,14 +61,14 @@ def look_at_place(keeper: Keeper, loaded: LoadedSite, request: Request) -> Place
     HpclaunchError
         If it does not answer as it should.
     """
-    plan = make_plan(loaded, request, name="doctor", draft=True)
+    base = _base(loaded, request)
     answers = []
     for _ in range(_ASKED):
         began = time.monotonic()
         keeper.run(["true"])
         answers.append(time.monotonic() - began)
     before = time.time()
-    said = keeper.run(remote_command("look.sh", plan.base, bundle().key))
+    said = keeper.run(remote_command("look.sh", base or "~", bundle().key))
     if said.exit != 0:
         raise HpclaunchError(f"the first look at site {loaded.site.name} failed", said=said.said)
     after = time.time()
@@ -73,6 +76,7 @@ def look_at_place(keeper: Keeper, loaded: LoadedSite, request: Request) -> Place
     told = keeper.run(remote_command("doctor.sh", facts["base"]), timeout=90.0)
     more = list(_pairs(told.stdout))
     return Place(
+        base=None if base is None else facts["base"],
         facts={**facts, **dict(more)},
         sessions=tuple(value for key, value in more if key == "session"),
         quota=tuple(value for key, value in more if key == "quota"),
@@ -80,6 +84,13 @@ def look_at_place(keeper: Keeper, loaded: LoadedSite, request: Request) -> Place
         # `date` says whole seconds; half a second is what they lack on average.
         skew=int(facts["time"]) + 0.5 - (before + after) / 2,
     )
+
+
+def _base(loaded: LoadedSite, request: Request) -> str | None:
+    """Where sessions lie on the site; None where that needs values that nobody has given."""
+    request = replace(request, account=request.account or loaded.site.account or "<ACCOUNT>")
+    base = make_plan(loaded, request, name="doctor", draft=True).base
+    return None if "<" in base else base
 
 
 def _pairs(text: str) -> Iterator[tuple[str, str]]:
@@ -139,7 +150,10 @@ def _scheduler(keeper: Keeper, loaded: LoadedSite) -> Iterator[Finding]:
 
 
 def _room(place: Place) -> Iterator[Finding]:
-    base = place.facts["base"]
+    base = place.base
+    if base is None:
+        yield untold("login node", "place", "paths.base needs values that nobody has given")
+        return
     writable = place.facts.get("writable", "")
     if writable == "yes":
         yield fine("login node", "place", f"{base} can be written")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,14 +22,13 @@ NOBODY = Redactor({})
 
 def place(**facts: Any) -> Place:
     told = {
-        "base": "/home/alice/.hpclaunch",
         "host": "vm",
         "room": "72719900 32%",
         "files": "16077853 5%",
         "writable": "yes",
         "mode": "drwx------",
     }
-    return Place({**told, **facts}, answer=0.01)
+    return Place({**told, **facts}, "/home/alice/.hpclaunch", answer=0.01)
 
 
 def findings(seen: Place) -> dict[str, Finding]:
@@ -56,6 +56,10 @@ def test_what_is_wrong_has_a_next_step(facts, key, words):
     assert found.next
 
 
+def test_a_place_that_is_not_known_is_not_judged():
+    assert findings(replace(place(), base=None))["place"].result == "unknown"
+
+
 def test_file_systems_that_count_no_files_are_not_full():
     assert findings(place(files="0 -"))["room"].result == "ok"
     assert findings(place(room="", files=""))["room"].result == "unknown"
@@ -63,13 +67,13 @@ def test_file_systems_that_count_no_files_are_not_full():
 
 def test_an_exceeded_quota_is_told():
     line = "lustre:/home 1048000* 1000000 1100000"
-    found = findings(Place(place().facts, quota=(line,)))["quota"]
+    found = findings(replace(place(), quota=(line,)))["quota"]
     assert (found.result, found.found) == ("problem", f"exceeded: {line}")
-    assert findings(Place(place().facts, quota=("nfs:/home 10 100 100",)))["quota"].result == "ok"
+    assert findings(replace(place(), quota=("nfs:/home 10 100 100",)))["quota"].result == "ok"
 
 
 def test_a_slow_login_node_is_a_problem():
-    assert findings(Place(place().facts, answer=5.0))["latency"].result == "problem"
+    assert findings(replace(place(), answer=5.0))["latency"].result == "problem"
 
 
 REPORT = Report(
