@@ -63,17 +63,19 @@ def _bsub(spool: Spool, arguments: Sequence[str]) -> int:
         return fail(words, 255)
     if spool.mode("silence") is not None:
         _hang()
-    script = sys.stdin.read()
+    read = _read(list(arguments))
+    if isinstance(read, str):
+        return fail(read, 255)
+    given, command = read
+    # A command in the arguments is the job, and nothing that stands in it is an option.
+    script = shlex.join(command) if command else sys.stdin.read()
     found: list[tuple[str, str]] = []
     for line in re.findall("^#BSUB (.*)$", script, re.MULTILINE):  # also behind commands
         read = _read(shlex.split(line, comments=True))
         if isinstance(read, str):
             return fail(read, 255)
-        found += read
-    read = _read(list(arguments))
-    if isinstance(read, str):
-        return fail(read, 255)
-    found += read
+        found += read[0]
+    found += given
     if [flag for flag, _ in found].count("-R") > 1:
         return fail(
             "Invalid syntax; the -R option was used more than once.\n. Job not submitted.", 255
@@ -163,10 +165,10 @@ def _hang() -> None:
         time.sleep(10)
 
 
-def _read(words: Sequence[str]) -> list[tuple[str, str]] | str:
-    """Options as bsub reads them, or its complaint."""
+def _read(words: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]] | str:
+    """Options as bsub reads them and the words behind them, or its complaint."""
     try:
-        return getopt.getopt(list(words), _KNOWN)[0]
+        return getopt.getopt(list(words), _KNOWN)
     except getopt.GetoptError as error:
         if "requires" in error.msg:
             return f"bsub: option requires an argument -- {error.opt}"
