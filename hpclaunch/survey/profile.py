@@ -171,10 +171,13 @@ def _scheduler(survey: Survey, queue: FoundQueue | None) -> Table:
         )
     if survey.dialect:
         table.add("pbs", _table(dialect=survey.dialect))
-    if survey.scheduler == "lsf" and survey.memory_unit in ("KB", "MB", "GB", "TB"):
-        unit = tomlkit.table()
-        unit.add("memory_unit", _told(survey.memory_unit, "LSF_UNIT_FOR_LIMITS of lsf.conf"))
-        table.add("lsf", unit)
+    units = tomlkit.table()
+    if survey.memory_unit in ("KB", "MB", "GB", "TB"):
+        units.add("memory_unit", _told(survey.memory_unit, "LSF_UNIT_FOR_LIMITS of lsf.conf"))
+    if survey.memory_per:
+        units.add("memory_per", _told(survey.memory_per, "RESOURCE_RESERVE_PER_TASK of bparams"))
+    if survey.scheduler == "lsf" and len(units):
+        table.add("lsf", units)
     return table
 
 
@@ -193,6 +196,7 @@ def _queue(queue: FoundQueue, survey: Survey) -> Table:
         table.add(tomlkit.comment(_clean(kind_words(kind))))
     table.add("name", tomlkit.item(queue.name))
     for key, value in (
+        ("qos", queue.qos),
         ("max_walltime", queue.max_walltime and str(queue.max_walltime)),
         ("min_nodes", queue.min_nodes),
         ("max_nodes", min(filter(None, (queue.max_nodes, queue.total_nodes)), default=None)),
