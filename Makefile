@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install start test test-long lint format cluster cluster-down bench clean
+.PHONY: install start test test-long test-slurm-releases lint format cluster cluster-down bench clean
 
 install: $(STAMP)
 
@@ -26,6 +26,15 @@ test: install
 test-long: install
 	@tests/install_system_packages.sh
 	@$(BIN)/python tests/run_tiers.py --long
+
+# The cluster tier on each release of SLURM; `make test` has the first of them.
+test-slurm-releases: install
+	@tests/install_system_packages.sh
+	@failed=; for release in 22.05 24.11 26.05; do \
+		echo "=== SLURM $$release ==="; docker/cluster down; export SLURM=$$release; \
+		$(BIN)/python tests/run_tiers.py --require-all --tier cluster || failed="$$failed $$release"; \
+	done; docker/cluster down; \
+	if [ -n "$$failed" ]; then echo "failed on SLURM$$failed" >&2; exit 1; fi
 
 lint: install
 	@$(BIN)/ruff check .

@@ -57,13 +57,21 @@ def defaults(session: Session, python: str, before: list[str]) -> dict[str, Any]
 
 
 def _slurm(session: Session, jobs: WorkerJobs) -> dict[str, Any]:
-    named = ["--qos=" + jobs.qos] if jobs.qos else []
-    extra = (*named, "--no-requeue", *session.scheduler_options, *jobs.extra_directives)
+    own = [*_slurm_memory(jobs), *(["--qos=" + jobs.qos] if jobs.qos else []), "--no-requeue"]
+    extra = (*own, *session.scheduler_options, *jobs.extra_directives)
     return {
         "account": _word(jobs.account),
+        **_without("#SBATCH --mem=", jobs.memory_as != "node"),
         "job-extra-directives": [quote(option) for option in extra],
         **_clock(jobs),
     }
+
+
+def _slurm_memory(jobs: WorkerJobs) -> list[str]:
+    """What asks for memory where that is not dask-jobqueue's own ``--mem``."""
+    each = -(-_mib(jobs) // (jobs.cores * jobs.processes))
+    asked = {"whole": ["--mem=0"], "core": ["--mem-per-cpu={}M".format(each)]}
+    return asked.get(jobs.memory_as, [])
 
 
 def _pbs(session: Session, jobs: WorkerJobs) -> dict[str, Any]:
@@ -71,8 +79,7 @@ def _pbs(session: Session, jobs: WorkerJobs) -> dict[str, Any]:
     quirks = session.scheduler_quirks
     chunk, place = list(quirks.get("chunk") or ()), quirks.get("place")
     cores = "{}".format(jobs.cores * jobs.processes)
-    asked = jobs.memory_as not in ("whole", "none")
-    memory = ["mem={}mb".format(_mib(jobs))] if asked else []
+    memory = ["mem={}mb".format(_mib(jobs))] if _is_asked(jobs) else []
     extra = ["-r n", "-m n"]
     if quirks.get("dialect") == "torque":
         spec = ":".join(["nodes=1:ppn=" + cores, *chunk])
@@ -97,17 +104,29 @@ def _pbs(session: Session, jobs: WorkerJobs) -> dict[str, Any]:
 
 def _lsf(session: Session, jobs: WorkerJobs) -> dict[str, Any]:
     """LSF counts minutes, and memory in a unit of the site's."""
-    unit = str(session.scheduler_quirks.get("memory_unit", "MB"))
+    quirks = session.scheduler_quirks
+    parts = jobs.cores * jobs.processes if quirks.get("memory_per") == "task" else 1
     found: dict[str, Any] = {
         "project": jobs.account,
-        "mem": jobs.memory * jobs.processes,
-        "lsf-units": unit.lower(),
-        "use-stdin": True,
+        "mem": -(-jobs.memory * jobs.processes // parts),
+        "lsf-units": str(quirks.get("memory_unit", "MB")).lower(),
+        **_without("#BSUB -M ", not _is_asked(jobs)),
+        "use-stdin": quirks.get("script", "stdin") == "stdin",
         "job-extra-directives": list(jobs.extra_directives),
     }
     if jobs.walltime is not None:
         found["walltime"] = str(-(-jobs.walltime // _MINUTE))
     return found
+
+
+def _without(line: str, leave_out: bool) -> dict[str, list[str]]:
+    """Lines that dask-jobqueue writes by itself, left out by what they begin with."""
+    return {"job-directives-skip": [line]} if leave_out else {}
+
+
+def _is_asked(jobs: WorkerJobs) -> bool:
+    """Whether the site wants to be asked for a number."""
+    return jobs.memory_as not in ("whole", "none")
 
 
 def _clock(jobs: WorkerJobs) -> dict[str, str]:

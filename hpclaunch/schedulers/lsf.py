@@ -6,7 +6,9 @@ where IBM's LSF 10.1 differs by its manual, both are read.
 
 from __future__ import annotations
 
+import posixpath
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -37,6 +39,12 @@ _MAY_BE_IN = re.compile(r"still trying|timed? ?out|connection reset", re.IGNOREC
 # Every command waits for ever for a master that is down; a bsub that waits on would submit a job
 # hours later, of which nobody knows. Seconds, below what we wait for any command.
 _PATIENCE = "50"
+# The script, from stdin, becomes a file beside the job's log, which the nodes see.
+_AS_FILE = """\
+file=$(mktemp "$1"/script-XXXXXXXX) && cat >"$file" || exit 71
+shift
+exec "$@" /bin/bash "$file"
+"""
 # Variables of the user's that hide the answer or make bsub wait for the job.
 _UNWANTED = ("BSUB_QUIET", "BSUB_QUIET2", "BSUB_STDERR", "BSUB_BLOCK")
 
@@ -54,6 +62,9 @@ class Lsf(OneByOne):
         Always empty: LSF's commands have no option in common.
     memory_unit, memory_per : str
         See `lsf_directives.MemoryRule`.
+    script : {"stdin", "argument"}
+        How bsub gets a job: its script on stdin, or the name of a file with all options before it,
+        at sites whose bsub reads no script.
 
     Raises
     ------
@@ -73,6 +84,7 @@ class Lsf(OneByOne):
     options: tuple[str, ...] = ()
     memory_unit: str = "MB"
     memory_per: str = "host"
+    script: str = "stdin"
 
     def __post_init__(self) -> None:
         if self.options:
@@ -81,6 +93,8 @@ class Lsf(OneByOne):
                 "a line of login.prologue that reads another profile.lsf chooses another cluster"
             )
         _ = self._memory  # which checks its values
+        if self.script not in ("stdin", "argument"):
+            raise ValueError(f"script is 'stdin' or 'argument', not {self.script!r}")
 
     @property
     def _memory(self) -> MemoryRule:
@@ -97,10 +111,16 @@ class Lsf(OneByOne):
     def submit_command(self, spec: JobSpec | None = None) -> list[str]:
         """Argv that submits the script given on stdin; nothing but its directives counts.
 
-        The environment goes along whole. ``-env`` would change that with IBM's LSF; volclava would
-        take its value for the job's command, silently.
+        Where bsub reads no script, the directives of `spec` become its arguments. The environment
+        goes along whole. ``-env`` would change that with IBM's LSF; volclava would take its value
+        for the job's command, silently.
         """
-        return self._command("bsub")
+        if self.script == "stdin" or spec is None:
+            return self._command("bsub")
+        options = [line.removeprefix("#BSUB ") for line in self.directives(spec)]
+        words = [word for option in options for word in shlex.split(option)]
+        where = posixpath.dirname(spec.log)
+        return ["sh", "-c", _AS_FILE, "sh", where, *self._command("bsub", *words)]
 
     def parse_submit(self, said: Completed) -> str:
         """The job's id.

@@ -48,13 +48,17 @@ class PbsTable(Table):
 
 
 class LsfTable(Table):
-    """How a site's LSF counts memory; its ``lsf.conf`` and ``lsb.resources`` say it."""
+    """How a site's LSF is asked; ``lsf.conf`` and ``lsb.resources`` say how it counts memory."""
 
     memory_unit: Literal["KB", "MB", "GB", "TB"] = "MB"
     """``LSF_UNIT_FOR_LIMITS``: what a bare number of memory is in."""
 
     memory_per: Literal["host", "task", "job"] = "host"
     """What such a number is for: a host, each slot of it, or the whole job."""
+
+    script: Literal["stdin", "argument"] = "stdin"
+    """How ``bsub`` gets a job: its script on stdin, or a file's name as its ``argument`` with the
+    options before it, at sites whose ``bsub`` reads no script."""
 
 
 class SchedulerTable(Table):

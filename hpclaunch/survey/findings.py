@@ -62,6 +62,8 @@ class FoundQueue:
     exclusive: bool | None = None
     """Whether jobs get whole nodes."""
     total_nodes: int | None = None
+    qos: str | None = None
+    """SLURM's QOS that jobs must name, where the user's default one is not admitted."""
 
 
 @dataclass(frozen=True)
@@ -149,5 +151,7 @@ class Survey:
     environments: tuple[FoundEnvironment, ...] = ()
     memory_unit: str | None = None
     """LSF's ``LSF_UNIT_FOR_LIMITS``."""
+    memory_per: str | None = None
+    """LSF: whether memory is reserved for each ``task`` or each ``host``."""
     notes: tuple[str, ...] = ()
     """What could not be told, and why, for people."""

@@ -51,8 +51,14 @@ def read_lsf(survey: Survey, report: Report) -> Survey:
         queues=tuple(_queue(one, hosts, groups, defaults, survey.user) for one in blocks),
         max_array=count(arrays[1]) if arrays else None,
         memory_unit=f"{unit[1].upper().rstrip('B')}B" if unit else None,
+        memory_per=_memory_per(params),
         notes=(*survey.notes, *_notes(report, hosts, unit is not None)),
     )
+
+
+def _memory_per(params: str) -> str | None:
+    match = re.search(r"RESOURCE_RESERVE_PER_TASK\s*=\s*([YN])\b", params)
+    return {"Y": "task", "N": "host"}[match[1]] if match else None
 
 
 def _defaults(report: Report) -> list[str]:

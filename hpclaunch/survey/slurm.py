@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from hpclaunch.survey.findings import FoundNodes, FoundQueue, Survey
 from hpclaunch.survey.numbers import count, days_clock, merged
@@ -13,6 +13,14 @@ from hpclaunch.survey.report import Report
 from hpclaunch.units import Memory
 
 __all__ = ["read_slurm"]
+
+
+@dataclass(frozen=True)
+class _Qos:
+    """The QOS that this user may ask for, and the one of jobs that name none."""
+
+    allowed: frozenset[str] = frozenset()
+    default: str | None = None
 
 
 def read_slurm(survey: Survey, report: Report) -> Survey:
@@ -26,7 +34,8 @@ def read_slurm(survey: Survey, report: Report) -> Survey:
     nodes = _nodes(report)
     groups = set(report.line("site.groups").split())
     queues = tuple(
-        _queue(one, nodes.get(one["PartitionName"], ()), accounts, groups) for one in partitions
+        _queue(one, nodes.get(one["PartitionName"], ()), accounts, groups, _qos(report))
+        for one in partitions
     )
     enforced = "associations" in config.get("AccountingStorageEnforce", "").split(",") or (
         "limits" in config.get("AccountingStorageEnforce", "").split(",")
@@ -65,6 +74,7 @@ def _queue(
     nodes: tuple[FoundNodes, ...],
     accounts: tuple[str, ...] | None,
     groups: set[str],
+    qos: _Qos,
 ) -> FoundQueue:
     most = count(words.get("MaxNodes"))
     least = count(words.get("MinNodes"))
@@ -78,14 +88,26 @@ def _queue(
         min_nodes=least if least and least > 1 else None,
         max_nodes=most,
         nodes=tuple(_capped(one, cores, cap) for one in nodes),
-        allowed=_allowed(words, accounts, groups),
-        exclusive=_exclusive(words.get("OverSubscribe", "")),
+        allowed=_allowed(words, accounts, groups, qos),
+        exclusive=_exclusive(words),
+        qos=_needed_qos(words, qos),
         total_nodes=count(words.get("TotalNodes")),
     )
 
 
-def _exclusive(word: str) -> bool | None:
-    return word.startswith("EXCLUSIVE") if word else None
+def _exclusive(words: Mapping[str, str]) -> bool | None:
+    if words.get("Exclusive") in ("YES", "NODE"):  # Slurm 25.11 and later
+        return True
+    shares = words.get("OverSubscribe")
+    return shares.startswith("EXCLUSIVE") if shares else None
+
+
+def _needed_qos(words: Mapping[str, str], qos: _Qos) -> str | None:
+    """The QOS that jobs must name, where the user's default one is not admitted."""
+    admitted = words.get("AllowQos", "ALL")
+    if admitted == "ALL" or not qos.allowed or qos.default in admitted.split(","):
+        return None
+    return next((one for one in admitted.split(",") if one in qos.allowed), None)
 
 
 def _capped(nodes: FoundNodes, cores: int | None, mebibytes: int | None) -> FoundNodes:
@@ -97,10 +119,13 @@ def _capped(nodes: FoundNodes, cores: int | None, mebibytes: int | None) -> Foun
 
 
 def _allowed(
-    words: Mapping[str, str], accounts: tuple[str, ...] | None, groups: set[str]
+    words: Mapping[str, str], accounts: tuple[str, ...] | None, groups: set[str], qos: _Qos
 ) -> bool | None:
-    """Whether a partition takes jobs of this user; by what its line says, not its QOS."""
+    """Whether a partition takes jobs of this user; by what its line says."""
     if words.get("RootOnly") == "YES":
+        return False
+    listed = words.get("AllowQos", "ALL")
+    if listed != "ALL" and qos.allowed and not qos.allowed & set(listed.split(",")):
         return False
     admitted = words.get("AllowGroups", "ALL")
     if admitted != "ALL" and groups and not groups & set(admitted.split(",")):
@@ -168,6 +193,16 @@ def _accounts(report: Report) -> tuple[str, ...] | None:
     if text is None:
         return None
     return tuple(dict.fromkeys(row[1] for row in _rows(text, 8) if row[1]))
+
+
+def _qos(report: Report) -> _Qos:
+    rows = list(_rows(report.out("accounts.assoc") or "", 8))
+    allowed = frozenset(one for row in rows for one in row[6].split(",") if one)
+    named = {row[7] for row in rows if row[7]}
+    if len(named) == 1:
+        return _Qos(allowed, named.pop())
+    # Without a default of the association SLURM takes "normal", or the only one there is.
+    return _Qos(allowed, "normal" if "normal" in allowed else next(iter(sorted(allowed)), None))
 
 
 def _default_account(report: Report) -> str | None:

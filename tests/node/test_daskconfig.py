@@ -114,32 +114,58 @@ def test_a_cluster_of_the_users_own_is_configured_for_pbs_and_lsf(
 
 
 HEADERS = {
-    "pbs": ("PBSCluster", ["#PBS -q standard", "#PBS -l walltime=00:10:00", "#PBS -P proj1",
-                           "#PBS -l select=1:ncpus=2:mem=3815mb:model=mil_ait"]),
-    "lsf": ("LSFCluster", ["#BSUB -q standard", '#BSUB -P "proj1"', "#BSUB -W 10", "#BSUB -M 4",
-                           "#BSUB -n 2"]),
+    "pbs": ["#PBS -q standard", "#PBS -l walltime=00:10:00", "#PBS -P proj1",
+            "#PBS -l select=1:ncpus=2:mem=3815mb:model=mil_ait"],
+    "lsf": ["#BSUB -q standard", '#BSUB -P "proj1"', "#BSUB -W 10", "#BSUB -M 4", "#BSUB -n 2"],
 }  # fmt: skip
+
+
+def script_of(one: Session, tmp_path: Path) -> list[str]:
+    """The script of a worker job as dask-jobqueue writes it by the session's configuration."""
+    written = settings(one, PLACE)
+    kind = one.scheduler
+    written["jobqueue"][kind]["log-directory"] = str(tmp_path)
+    (tmp_path / "hpclaunch.yaml").write_text(json.dumps(written))
+    job = f"{kind.upper()}Job"
+    code = (
+        f"from dask_jobqueue.{kind} import {job}\n"
+        f"print({job}('tls://10.1.2.3:4567', 'w').job_script())"
+    )
+    kept = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "DASK_CONFIG": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=kept, stdout=subprocess.PIPE, text=True, check=True
+    )
+    return done.stdout.splitlines()
 
 
 @pytest.mark.parametrize("kind", OWN)
 def test_dask_jobqueue_makes_the_right_lines_of_it(kind: str, tmp_path: Path) -> None:
     quirks, _ = OWN[kind]
     jobs = replace(JOBS, qos=None, account="proj1")
-    one = session(scheduler=kind, scheduler_quirks=quirks, jobs=jobs)
-    written = settings(one, PLACE)
-    written["jobqueue"][kind]["log-directory"] = str(tmp_path)
-    (tmp_path / "hpclaunch.yaml").write_text(json.dumps(written))
-    name, lines = HEADERS[kind]
-    code = (
-        f"from dask_jobqueue.{kind} import {name[:3]}Job\n"
-        f"print({name[:3]}Job('tls://10.1.2.3:4567', 'w').job_script())"
-    )
-    kept = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "DASK_CONFIG": str(tmp_path)}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=kept, stdout=subprocess.PIPE, text=True, check=True
-    )
-    assert set(lines) <= set(done.stdout.splitlines())
-    assert ('cd "$PBS_O_WORKDIR"' in done.stdout) == (kind == "pbs"), "where the notebook is"
+    script = script_of(session(scheduler=kind, scheduler_quirks=quirks, jobs=jobs), tmp_path)
+    assert set(HEADERS[kind]) <= set(script)
+    assert ('cd "$PBS_O_WORKDIR"' in script) == (kind == "pbs"), "where the notebook is"
+
+
+@pytest.mark.parametrize(
+    ("kind", "quirks", "memory_as", "lines"),
+    [
+        ("slurm", {}, "node", ["#SBATCH --mem=4G"]),
+        ("slurm", {}, "core", ["#SBATCH --mem-per-cpu=1908M"]),
+        ("slurm", {}, "whole", ["#SBATCH --mem=0"]),
+        ("slurm", {}, "none", []),
+        ("lsf", {"memory_unit": "MB", "memory_per": "host"}, "node", ["#BSUB -M 4000"]),
+        ("lsf", {"memory_unit": "MB", "memory_per": "task"}, "node", ["#BSUB -M 2000"]),
+        ("lsf", {"memory_unit": "MB"}, "none", []),
+    ],
+)
+def test_a_cluster_of_the_users_own_asks_for_memory_the_way_the_site_wants(
+    kind: str, quirks: dict[str, Any], memory_as: MemoryAs, lines: list[str], tmp_path: Path
+) -> None:
+    jobs = replace(JOBS, memory_as=memory_as)
+    script = script_of(session(scheduler=kind, scheduler_quirks=quirks, jobs=jobs), tmp_path)
+    memory = ("#SBATCH --mem", "#BSUB -M")
+    assert [line for line in script if line.startswith(memory)] == lines
 
 
 def test_torque_is_asked_in_its_own_words() -> None:

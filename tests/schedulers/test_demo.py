@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from hpclaunch.demo.pbs_text import wrapped
+from hpclaunch.errors import SubmitError
 from hpclaunch.schedulers.base import JobSpec, JobState
 from hpclaunch.schedulers.kinds import KINDS, batch_scheduler
 from hpclaunch.schedulers.pbs_rows import rows_of
@@ -32,6 +33,7 @@ class Site:
 
     def __init__(self, fake: Fake, home: Path) -> None:
         self.fake, self.home = fake, home
+        self.quirks: dict[str, str] = {}
         (home / "w").mkdir(parents=True)
 
     def run(self, argv: list[str], stdin: str = "", **more: str) -> Completed:
@@ -404,7 +406,7 @@ def spec(log: str, **more: object) -> JobSpec:
 
 def submit(site: Site, body: str, **more: object) -> str:
     """Submit a script as hpclaunch does; returns the id."""
-    ours = batch_scheduler(site.fake.kind, ())
+    ours = batch_scheduler(site.fake.kind, (), site.quirks)
     job = spec(f"{site.home}/job.log", **more)
     lines = ["#!/bin/bash", *ours.directives(job), *ours.prologue(job), body, ""]
     return ours.parse_submit(site.run(ours.submit_command(job), "\n".join(lines)))
@@ -422,6 +424,24 @@ def state_of(site: Site, job: str) -> tuple[JobState, str]:
 
 
 EVERYWHERE = on("site", list(KINDS), indirect=True)
+
+
+@ON_LSF
+def test_a_bsub_that_reads_no_script_gets_a_file(site: Site) -> None:
+    site.quirks = {"script": "argument"}
+    job = submit(site, 'sleep 0.2; echo "it\'s $LSB_JOBNAME"', extra=("-R select[type == any]",))
+    site.over(job)
+    assert (site.home / "job.log").read_text() == "it's a\n"
+    (file,) = site.home.glob("script-*")
+    told = site.fake.jobs[job]
+    assert told["script"] == f"/bin/bash {file}", "not what came on stdin"
+    assert told["options"]["requirement"] == "select[type == any] span[hosts=1]"  # type: ignore[index]
+    assert told["options"]["walltime"] == 600  # type: ignore[index]
+    ours = batch_scheduler("lsf", (), site.quirks)
+    refused = site.run(ours.submit_command(spec("/none/a.log")))
+    assert "/none" in refused.stderr and "2" not in site.fake.jobs
+    with pytest.raises(SubmitError, match="LSF refused the job"):
+        ours.parse_submit(refused)
 
 
 @EVERYWHERE
