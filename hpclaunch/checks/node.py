@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from hpclaunch.checks.line import Fix, Line, differs, holds, unknown
-from hpclaunch.errors import TransportError
+from hpclaunch.errors import SchedulerError, TransportError
 from hpclaunch.node.sight import Directory, NodeFacts
+from hpclaunch.sessions import access
 from hpclaunch.sessions.probe import Probe
+from hpclaunch.shell import Completed
 from hpclaunch.sites.catalog import LoadedSite
 
 __all__ = ["check_job", "check_node"]
@@ -72,7 +74,7 @@ def check_node(loaded: LoadedSite, facts: NodeFacts | None, why: str) -> Iterato
         elif key == "network.interface":
             yield _interface(str(site.network.interface), facts)
         elif key == "dask.submit":
-            yield _submit(site.dask.submit, facts)
+            yield _submit(loaded, facts)
         elif key in facts.directories:
             yield _directory(key, facts.directories[key], facts.host)
 
@@ -99,12 +101,24 @@ def _directory(key: str, found: Directory, host: str) -> Line:
     return holds(key, f"{found.path} {seen} on {host}, and can be written")
 
 
-def _submit(how: str, facts: NodeFacts) -> Line:
+def _submit(loaded: LoadedSite, facts: NodeFacts) -> Line:
     asked = facts.scheduler
     if asked is None:
         return unknown("dask.submit", f"nothing was asked of {facts.host}")
-    what = "the scheduler's commands answer" if how == "node" else "ssh to the login node answers"
-    if asked.exit == 0:
+    by_ssh = loaded.site.dask.submit == "ssh"
+    what = "ssh to the login node answers" if by_ssh else "the scheduler's commands answer"
+    said = Completed.of((), 127 if asked.exit is None else asked.exit, asked.stdout, asked.stderr)
+    answers = said.exit == 0 if by_ssh else asked.exit is not None and _finds(loaded, said)
+    if answers:
         return holds("dask.submit", f"{what} on {facts.host}")
-    words = " ".join(asked.said.split())[:300] or f"exit code {asked.exit}"
+    words = " ".join(said.said.split())[:300] or f"exit code {asked.exit}"
     return differs("dask.submit", f"{what} not on {facts.host}: {words}")
+
+
+def _finds(loaded: LoadedSite, said: Completed) -> bool:
+    """Whether the scheduler has answered, if only that there is no such job."""
+    try:
+        access.scheduler_for(loaded.site, "").parse_find(said, "")
+    except SchedulerError:
+        return False
+    return True

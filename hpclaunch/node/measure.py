@@ -21,7 +21,7 @@ from hpclaunch.node.versions import found_here
 __all__ = ["measure", "write_facts"]
 
 _PATIENCE = 20.0  # seconds for the command that asks the scheduler
-_WORDS = 400  # characters of its words that are kept
+_WORDS = 10_000  # characters of each stream that are kept
 
 
 def write_facts(directory: str, nonce: str, sights: Sights) -> None:
@@ -75,12 +75,13 @@ def _ask(argv: tuple[str, ...]) -> Answer:
             argv,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=subprocess.PIPE,
             timeout=_PATIENCE,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return Answer(None, "no answer within {:.0f} s".format(_PATIENCE))
+        return Answer(None, "", "no answer within {:.0f} s".format(_PATIENCE))
     except OSError as error:
-        return Answer(None, str(error))
-    return Answer(done.returncode, done.stdout.decode(errors="replace").strip()[-_WORDS:])
+        return Answer(None, "", str(error))
+    words = (one.decode(errors="replace")[:_WORDS] for one in (done.stdout, done.stderr))
+    return Answer(done.returncode, *words)

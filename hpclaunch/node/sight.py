@@ -61,11 +61,12 @@ class Answer:
     ----------
     exit : int or None
         Its exit status; None where it is not there or gave no answer in time.
-    said : str
+    stdout, stderr : str
     """
 
     exit: Optional[int]
-    said: str
+    stdout: str
+    stderr: str
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ def test_the_scheduler_is_asked_by_its_command(argv, exit, words):
     told = measure("n", Sights({}, argv)).scheduler
     assert told is not None
     assert told.exit == exit
-    assert words in told.said
+    assert words in told.stdout + told.stderr
 
 
 def test_a_command_that_hangs_is_not_waited_for(monkeypatch):
@@ -66,7 +66,7 @@ def test_a_command_that_hangs_is_not_waited_for(monkeypatch):
     told = measure("n", Sights({}, ("sleep", "60"))).scheduler
     assert told is not None
     assert told.exit is None
-    assert "no answer" in told.said
+    assert "no answer" in told.stderr
 
 
 def test_facts_are_read_back_as_they_were_written(tmp_path):

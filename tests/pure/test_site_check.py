@@ -277,16 +277,31 @@ def test_directories_as_the_node_sees_them(tmp_path, directory, result, found):
 @pytest.mark.parametrize(
     ("asked", "result"),
     [
-        (Answer(0, ""), "holds"),
-        (Answer(1, "squeue: error: Unable to contact slurm controller"), "differs"),
-        (Answer(None, "No such file or directory: 'squeue'"), "differs"),
+        (Answer(0, "", ""), "holds"),
+        (Answer(1, "", "squeue: error: Unable to contact slurm controller"), "differs"),
+        (Answer(None, "", "No such file or directory: 'squeue'"), "differs"),
         (None, "unknown"),
     ],
 )
 def test_who_submits_workers_was_tried_on_the_node(tmp_path, asked, result):
     lines = node_lines(tmp_path, replace(FACTS, scheduler=asked), dask={"memory": "4 GB"})
     assert lines["dask.submit"].result == result
-    assert asked is None or asked.said in lines["dask.submit"].found
+    assert asked is None or asked.stderr in lines["dask.submit"].found
+
+
+def test_a_scheduler_that_knows_no_such_job_has_answered(tmp_path):
+    """LSF's bjobs fails then."""
+    asked = Answer(255, "", "Job <hpclaunch-x-w> is not found\n")
+    tables = {"scheduler": {"kind": "lsf"}, "dask": {"memory": "4 GB"}}
+    lines = node_lines(tmp_path, replace(FACTS, scheduler=asked), **tables)
+    assert lines["dask.submit"].result == "holds"
+
+
+def test_by_ssh_the_login_node_must_let_the_node_in(tmp_path):
+    dask = {"memory": "4 GB", "submit": "ssh"}
+    for code, result in ((0, "holds"), (255, "differs")):
+        facts = replace(FACTS, scheduler=Answer(code, "", "Permission denied"))
+        assert node_lines(tmp_path, facts, dask=dask)["dask.submit"].result == result
 
 
 def test_the_laptop_submits_without_the_node(tmp_path):
