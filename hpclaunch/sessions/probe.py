@@ -6,6 +6,7 @@ in ``facts.json``. Whatever happens, its job is cancelled and its directory remo
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 import urllib.error
@@ -131,7 +132,7 @@ def probe(
         found = _measured(keeper, book, record)
     except HpclaunchError as error:
         record = book.read(plan.name)
-        waits = "" if time.monotonic() - began < timeout else _still_waiting(record)
+        waits = "" if time.monotonic() - began < timeout else _still_waiting(keeper, record)
         facts = _facts(keeper, record)
         found = Probe(facts=facts, error=error, waits=waits, timings=record.timings)
         return replace(found, untidy=_withdrawn(reach, book, record, error, tell))
@@ -154,9 +155,14 @@ def _submitted(keeper: Keeper, book: Book, loaded: LoadedSite, plan: Plan, tell:
         return book.read(plan.name)
 
 
-def _still_waiting(record: Record) -> str:
-    """Where a job stands that has not come to its end or to an answer when the time is up."""
-    return progress(record) if record.outcome is None and record.trouble is None else ""
+def _still_waiting(keeper: Keeper, record: Record) -> str:
+    """Where a job stands that has come neither to its end nor to an answer when the time is up."""
+    if record.outcome is not None or record.trouble is not None:
+        return ""
+    if record.job_id is not None and record.rendezvous is None:
+        with contextlib.suppress(HpclaunchError):  # the reason as it is now
+            record = replace(record, job=access.job_facts(access.job_status(keeper, record)))
+    return progress(record)
 
 
 def _measured(keeper: Keeper, book: Book, record: Record) -> Probe:

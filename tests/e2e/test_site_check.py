@@ -109,7 +109,7 @@ def test_the_report_shows_no_secret_and_no_name(
     book.keep_secrets(one.name, one.nonce, b"-----BEGIN CERTIFICATE-----", SECRET)
     (laptop.home / "config").mkdir()
     (laptop.home / "config" / "user.toml").write_text('[local]\naccount = "my-account"\n')
-    text = laptop.run("doctor", "local", "--no-job")
+    text = laptop.run("doctor", "local")
     document = laptop.run("doctor", "local", "--no-job", "--json")
     book.remove(one.name, one.nonce)
     for said in (text, document):
@@ -117,6 +117,7 @@ def test_the_report_shows_no_secret_and_no_name(
         for hidden in (SECRET, f"{getpass.getuser()} at", str(Path.home()) + "/", "my-account"):
             assert hidden not in said.stdout
         assert "cannot be reached" in said.stdout
+    assert "it ran on <laptop> and answered here" in text.stdout
     (line,) = [one for one in json.loads(document.stdout)["lines"] if one["result"] == "problem"]
     assert line["next"] == "`hpclaunch attach s` connects again"
 
@@ -198,6 +199,7 @@ def test_a_job_that_only_waits_says_nothing_against_the_site(
 
 
 @on_cluster
+@pytest.mark.long
 def test_the_doctor_reports_on_laptop_login_node_and_job(laptop: Laptop, cluster: Cluster) -> None:
     done = laptop.run("doctor", str(PROFILE), "--json")
     assert done.returncode == 0, done.stdout
