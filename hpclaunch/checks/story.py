@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from hpclaunch.checks.line import Line, differs, holds, unknown
@@ -11,13 +11,8 @@ from hpclaunch.checks.node import check_job, check_node
 from hpclaunch.checks.queues import found_queue
 from hpclaunch.errors import HpclaunchError, PlanError, TransportError
 from hpclaunch.plan import environment_name
-from hpclaunch.request import Request
-from hpclaunch.sessions.book import Book
 from hpclaunch.sessions.environments import Interpreter, look_at_environments
-from hpclaunch.sessions.follow import Keeper, Tell
-from hpclaunch.sessions.probe import Probe, plan_probe, probe
-from hpclaunch.sessions.way import Way
-from hpclaunch.sites.catalog import LoadedSite
+from hpclaunch.sessions.probe import Probe, Trip, plan_probe, probe
 from hpclaunch.survey.findings import Survey
 from hpclaunch.survey.take import take
 
@@ -47,22 +42,12 @@ class Visit:
     no_job: str = _NO_JOB
 
 
-def visit(
-    reach: Callable[[], Keeper],
-    book: Book,
-    loaded: LoadedSite,
-    request: Request,
-    way: Way,
-    tell: Tell,
-    *,
-    timeout: float | None,
-) -> Visit:
+def visit(trip: Trip, *, timeout: float | None) -> Visit:
     """Ask the login node, then run the job.
 
     Parameters
     ----------
-    reach : callable
-        A conversation with a keeper that is connected; another one after an interrupt.
+    trip : Trip
     timeout : float or None
         Seconds for the job until it answers; None runs none.
 
@@ -71,67 +56,59 @@ def visit(
     TransportError
         If the way to the login node is broken.
     """
-    keeper = reach()
+    keeper, site = trip.reach(), trip.loaded.site
     survey, no_survey = None, ""
-    if loaded.site.scheduler.kind != "local":
-        tell("asking the site what it is like")
+    if site.scheduler.kind != "local":
+        trip.tell("asking the site what it is like")
         try:
             survey = take(keeper.run)
         except TransportError:
             raise
         except HpclaunchError as error:
             no_survey = error.what
-    tell("asking the environments what they have")
-    environments = look_at_environments(keeper, loaded.site)
+    trip.tell("asking the environments what they have")
+    environments = look_at_environments(keeper, site)
     found, no_job = None, _NO_JOB
     if timeout is not None:
-        able = request if survey is None else _able(book, loaded, request, survey)
-        found, no_job = run_job(reach, book, loaded, able, way, tell, timeout=timeout)
+        found, no_job = run_job(trip if survey is None else _able(trip, survey), timeout=timeout)
     return Visit(survey, environments, found, no_survey, no_job)
 
 
-def _able(book: Book, loaded: LoadedSite, request: Request, survey: Survey) -> Request:
-    """The request with another account or queue where the site does not have that of the profile.
+def _able(trip: Trip, survey: Survey) -> Trip:
+    """With another account or queue where the site does not have that of the profile.
 
     The line of that claim says so; a job that is refused for it would tell nothing of the rest.
     """
-    account = request.account or loaded.site.account
+    request, site = trip.request, trip.loaded.site
+    account = request.account or site.account
     if account and survey.accounts and account not in survey.accounts and survey.default_account:
         request = replace(request, account=survey.default_account)
-    try:
-        queue = plan_probe(loaded, request, book).queue
-    except PlanError:
-        return request
-    described = loaded.site.queue(queue)
-    named = queue is not None and not (described and described.partition == "")
     default = next((one.name for one in survey.queues if one.default), None)
-    if named and default and found_queue(loaded, survey, str(queue)) is None:
+    try:
+        queue = plan_probe(trip.loaded, request, trip.book).queue
+    except PlanError:
+        queue = None
+    described = site.queue(queue)
+    named = queue is not None and not (described and described.partition == "")
+    if named and default and found_queue(trip.loaded, survey, str(queue)) is None:
         request = replace(request, queue=default)
-    return request
+    return replace(trip, request=request)
 
 
-def run_job(
-    reach: Callable[[], Keeper],
-    book: Book,
-    loaded: LoadedSite,
-    request: Request,
-    way: Way,
-    tell: Tell,
-    *,
-    timeout: float,
-) -> tuple[Probe | None, str]:
+def run_job(trip: Trip, *, timeout: float) -> tuple[Probe | None, str]:
     """Run the one-minute job; or say why the profile allows none."""
     try:
-        plan = plan_probe(loaded, request, book)
+        plan = plan_probe(trip.loaded, trip.request, trip.book)
     except PlanError as error:
         return None, f"no job could be planned: {error.what}; {error.hint}"
-    tell(f"running a one-minute job ({plan.name})")
-    return probe(reach, book, loaded, plan, way, tell, timeout=timeout), ""
+    trip.tell(f"running a one-minute job ({plan.name})")
+    return probe(trip, plan, timeout=timeout), ""
 
 
-def compare(loaded: LoadedSite, request: Request, seen: Visit, way: Way) -> Iterator[Line]:
+def compare(trip: Trip, seen: Visit) -> Iterator[Line]:
     """Every claim of the profile against what was seen. Pure."""
-    yield holds("login", f"by {way.kind}: {way}")
+    loaded, request = trip.loaded, trip.request
+    yield holds("login", f"by {trip.way.kind}: {trip.way}")
     if seen.survey is not None:
         account = request.account or loaded.site.account
         yield from check_survey(loaded, seen.survey, account)

@@ -20,6 +20,7 @@ from hpclaunch.errors import ProfileError, UsageError
 from hpclaunch.keeper.client import KeeperClient
 from hpclaunch.request import Request
 from hpclaunch.sessions.book import Book
+from hpclaunch.sessions.probe import Trip
 from hpclaunch.sessions.way import Way
 from hpclaunch.sites.catalog import LoadedSite, default_site, find, load
 
@@ -80,8 +81,8 @@ def _live(loaded: LoadedSite, request: Request, *, timeout: float | None) -> tup
     way = Way.of(loaded)
     with Progress() as progress, conversations(way, progress) as reach:
         progress(f"connecting to {way}")
-        seen = visit(reach, Book(), loaded, request, way, progress, timeout=timeout)
-        return tuple(compare(loaded, request, seen, way))
+        trip = Trip(reach, way, Book(), loaded, request, progress)
+        return tuple(compare(trip, visit(trip, timeout=timeout)))
 
 
 def _present(lines: Sequence[Line], *, as_json: bool) -> int:

@@ -22,6 +22,7 @@ from hpclaunch.doctor.story import examine_job, examine_profile, examine_site
 from hpclaunch.errors import ProfileError
 from hpclaunch.request import Request
 from hpclaunch.sessions.book import Book
+from hpclaunch.sessions.probe import Trip
 from hpclaunch.sessions.way import Way
 from hpclaunch.sites.catalog import LoadedSite, default_site, find, load
 
@@ -64,9 +65,10 @@ def _of_site(
     except ProfileError as error:
         return [fault("laptop", "transport", error)], None
     with Progress() as progress, conversations(way, progress) as reach:
-        findings, place = examine_site(reach, book, loaded, request, way, progress)
+        trip = Trip(reach, way, book, loaded, request, progress)
+        findings, place = examine_site(trip)
         if place is not None and timeout is not None:
-            findings += examine_job(reach, book, loaded, request, way, progress, timeout=timeout)
+            findings += examine_job(trip, timeout=timeout)
         return findings, place
 
 

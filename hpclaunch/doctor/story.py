@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from hpclaunch.checks.consistency import consistency
 from hpclaunch.checks.line import Line
@@ -13,9 +13,7 @@ from hpclaunch.doctor.finding import Finding, fault, fine, untold
 from hpclaunch.doctor.login import Place, examine_login, look_at_place
 from hpclaunch.errors import HpclaunchError
 from hpclaunch.request import Request
-from hpclaunch.sessions.book import Book
-from hpclaunch.sessions.follow import Keeper, Tell
-from hpclaunch.sessions.way import Way
+from hpclaunch.sessions.probe import Trip
 from hpclaunch.sites.catalog import LoadedSite
 
 __all__ = ["examine_job", "examine_profile", "examine_site"]
@@ -33,14 +31,7 @@ def examine_profile(loaded: LoadedSite, request: Request) -> Iterator[Finding]:
         yield fine("laptop", "profile", f"{loaded.path} agrees with itself")
 
 
-def examine_site(
-    reach: Callable[[], Keeper],
-    book: Book,
-    loaded: LoadedSite,
-    request: Request,
-    way: Way,
-    tell: Tell,
-) -> tuple[list[Finding], Place | None]:
+def examine_site(trip: Trip) -> tuple[list[Finding], Place | None]:
     """The way to the login node, and what it says.
 
     Returns
@@ -49,32 +40,25 @@ def examine_site(
     place : Place or None
         None where there was no way.
     """
+    way, loaded = trip.way, trip.loaded
     began = time.monotonic()
     try:
-        tell(f"connecting to {way}")
-        keeper = reach()
+        trip.tell(f"connecting to {way}")
+        keeper = trip.reach()
         took = time.monotonic() - began
         found = [fine("login node", "connection", f"by {way.kind} to {way} in {took:.1f} s")]
-        tell("asking the login node")
-        place = look_at_place(keeper, loaded, request)
-        return [*found, *examine_login(keeper, book, loaded, place)], place
+        trip.tell("asking the login node")
+        place = look_at_place(keeper, loaded, trip.request)
+        return [*found, *examine_login(keeper, trip.book, loaded, place)], place
     except HpclaunchError as error:
         return [fault("login node", "connection", error)], None
 
 
-def examine_job(
-    reach: Callable[[], Keeper],
-    book: Book,
-    loaded: LoadedSite,
-    request: Request,
-    way: Way,
-    tell: Tell,
-    *,
-    timeout: float,
-) -> list[Finding]:
+def examine_job(trip: Trip, *, timeout: float) -> list[Finding]:
     """The one-minute job."""
+    loaded = trip.loaded
     try:
-        found, why = run_job(reach, book, loaded, request, way, tell, timeout=timeout)
+        found, why = run_job(trip, timeout=timeout)
     except HpclaunchError as error:
         return [fault("job", "job", error)]
     if found is None:

@@ -30,10 +30,35 @@ from hpclaunch.sessions.withdraw import withdraw
 from hpclaunch.sites.catalog import LoadedSite
 from hpclaunch.units import Walltime
 
-__all__ = ["Probe", "plan_probe", "probe"]
+__all__ = ["Probe", "Trip", "plan_probe", "probe"]
 
 _WALLTIME = Walltime(600)  # what the job may use at most, should nobody be left to cancel it
 _ASKED = 5  # times that the server is asked, to know how long an answer takes
+
+
+@dataclass(frozen=True)
+class Trip:
+    """Where a check goes, and by what.
+
+    Attributes
+    ----------
+    reach : callable
+        A conversation with a keeper that is connected; another one after an interrupt.
+    way : Way
+    book : Book
+    loaded : LoadedSite
+    request : Request
+        What the user asks for besides what the profile says.
+    tell : callable
+        Takes a line of progress.
+    """
+
+    reach: Callable[[], Keeper]
+    way: Way
+    book: Book
+    loaded: LoadedSite
+    request: Request
+    tell: Tell
 
 
 @dataclass(frozen=True)
@@ -71,7 +96,7 @@ class Probe:
 
 
 def plan_probe(loaded: LoadedSite, request: Request, book: Book) -> Plan:
-    """The smallest session that the site's profile describes.
+    """The session that the site's profile describes, on one node, without Dask and for minutes.
 
     Raises
     ------
@@ -79,7 +104,7 @@ def plan_probe(loaded: LoadedSite, request: Request, book: Book) -> Plan:
         If the profile does not allow even that.
     """
     walltime = min(_WALLTIME, loaded.site.session.walltime)
-    small = replace(request, walltime=walltime, nodes=1, cores=1, gpus=0, workers=0, dask="none")
+    small = replace(request, walltime=walltime, nodes=1, workers=0, dask="none")
     name = book.free_name(f"check-{loaded.site.name[:30]}")
     plan = make_plan(loaded, small, name=name)
     places = {"paths.base": plan.base, "paths.notebooks": plan.root_dir or "~"}
@@ -102,57 +127,56 @@ def _question(loaded: LoadedSite, plan: Plan) -> tuple[str, ...]:
     return ()
 
 
-def probe(
-    reach: Callable[[], Keeper],
-    book: Book,
-    loaded: LoadedSite,
-    plan: Plan,
-    way: Way,
-    tell: Tell,
-    *,
-    timeout: float,
-) -> Probe:
+def probe(trip: Trip, plan: Plan, *, timeout: float) -> Probe:
     """Run the job to its end, and tell what came of it.
 
     Parameters
     ----------
-    reach : callable
-        A conversation with a keeper that is connected; another one after an interrupt.
+    trip : Trip
     plan : Plan
         See `plan_probe`.
     timeout : float
         Seconds until the server must answer; a job that still waits then says nothing.
     """
     began = time.monotonic()
-    keeper = reach()
-    record = put_on_record(book, loaded, Request(), plan, way)
+    keeper = trip.reach()
+    record = put_on_record(trip.book, trip.loaded, trip.request, plan, trip.way)
     try:
-        record = _submitted(keeper, book, loaded, plan, tell)
-        record = follow(keeper, book, record, tell, timeout=timeout, since=began)
+        return _walk(trip, keeper, plan, record, began, timeout)
+    except BaseException as interrupt:
+        untidy = _withdrawn(trip, record, interrupt)
+        if untidy:
+            trip.tell(untidy)
+        raise
+
+
+def _walk(
+    trip: Trip, keeper: Keeper, plan: Plan, record: Record, began: float, timeout: float
+) -> Probe:
+    """Go the whole way and back."""
+    book = trip.book
+    try:
+        record = _submitted(keeper, trip, plan)
+        record = follow(keeper, book, record, trip.tell, timeout=timeout, since=began)
         found = _measured(keeper, book, record)
     except HpclaunchError as error:
         record = book.read(plan.name)
         waits = "" if time.monotonic() - began < timeout else _still_waiting(keeper, record)
         facts = _facts(keeper, record)
         found = Probe(facts=facts, error=error, waits=waits, timings=record.timings)
-        return replace(found, untidy=_withdrawn(reach, book, record, error, tell))
-    except BaseException as interrupt:
-        untidy = _withdrawn(reach, book, record, interrupt, tell)
-        if untidy:
-            tell(untidy)
-        raise
-    return replace(found, untidy=_ended(reach, book, record, tell))
+        return replace(found, untidy=_withdrawn(trip, record, error))
+    return replace(found, untidy=_ended(trip, record))
 
 
-def _submitted(keeper: Keeper, book: Book, loaded: LoadedSite, plan: Plan, tell: Tell) -> Record:
+def _submitted(keeper: Keeper, trip: Trip, plan: Plan) -> Record:
     """Submit it; the job may be in the queue without an id, to be found by its name."""
     try:
-        return submit(keeper, book, loaded, plan, prepare(), tell)
+        return submit(keeper, trip.book, trip.loaded, plan, prepare(), trip.tell)
     except SubmitError:
         raise
     except SchedulerError as error:
-        tell(f"{error}; looking for it by its name")
-        return book.read(plan.name)
+        trip.tell(f"{error}; looking for it by its name")
+        return trip.book.read(plan.name)
 
 
 def _still_waiting(keeper: Keeper, record: Record) -> str:
@@ -217,11 +241,11 @@ def _facts(keeper: Keeper, record: Record) -> NodeFacts | None:
     return facts if facts is not None and facts.nonce == record.nonce else None
 
 
-def _ended(reach: Callable[[], Keeper], book: Book, record: Record, tell: Tell) -> str:
+def _ended(trip: Trip, record: Record) -> str:
     """End the session as `stop` does; what may be left, in words."""
     try:
-        stop(reach, book, record, tell)
-        book.remove(record.name, record.nonce)
+        stop(trip.reach, trip.book, record, trip.tell)
+        trip.book.remove(record.name, record.nonce)
     except NoSuchSession:
         pass
     except HpclaunchError as trouble:
@@ -229,17 +253,15 @@ def _ended(reach: Callable[[], Keeper], book: Book, record: Record, tell: Tell) 
     return ""
 
 
-def _withdrawn(
-    reach: Callable[[], Keeper], book: Book, record: Record, error: BaseException, tell: Tell
-) -> str:
+def _withdrawn(trip: Trip, record: Record, error: BaseException) -> str:
     """Take back what a start has left that came to nothing; what may be left, in words."""
     try:
-        withdraw(reach, book, record, error, tell)
-        record = book.read(record.name)
+        withdraw(trip.reach, trip.book, record, error, trip.tell)
+        record = trip.book.read(record.name)
         if record.untidy is None:
             if record.session_dir:  # its log: the error has its last lines
-                access.clean(reach(), record, everything=True)
-            book.remove(record.name, record.nonce)
+                access.clean(trip.reach(), record, everything=True)
+            trip.book.remove(record.name, record.nonce)
         else:
             return f"session {record.name} may have left something: {record.untidy}"
     except NoSuchSession:

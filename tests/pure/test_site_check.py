@@ -16,8 +16,9 @@ from hpclaunch.checks.story import Visit, compare
 from hpclaunch.errors import SubmitError, UnreachableError
 from hpclaunch.node.sight import Answer, Directory, NodeFacts
 from hpclaunch.request import Request
+from hpclaunch.sessions.book import Book
 from hpclaunch.sessions.environments import Interpreter
-from hpclaunch.sessions.probe import Probe
+from hpclaunch.sessions.probe import Probe, Trip
 from hpclaunch.sessions.way import Way
 from hpclaunch.sites.catalog import LoadedSite
 from hpclaunch.survey.findings import FoundNodes
@@ -341,7 +342,8 @@ def test_the_way_to_the_node_is_measured():
 def test_a_login_node_that_forwards_nothing_is_told_unless_it_did(tmp_path, ready):
     loaded = load_content(tmp_path, slurm_with())
     seen = Visit(survey(forwarding=False), {}, Probe(ready, FACTS))
-    lines = {one.key for one in compare(loaded, Request(), seen, Way.of(loaded))}
+    trip = Trip(lambda: pytest.fail(), Way.of(loaded), Book(), loaded, Request(), print)
+    lines = {one.key for one in compare(trip, seen)}
     assert ("forwarding" in lines) is not ready
 
 
