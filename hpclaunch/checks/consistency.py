@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hpclaunch.checks.line import Line, differs, holds, unknown
+from hpclaunch.checks.queues import named_queues
 from hpclaunch.errors import HpclaunchError
 from hpclaunch.plan import make_plan
 from hpclaunch.request import Request
@@ -52,15 +53,10 @@ def _references(loaded: LoadedSite) -> Iterator[Line]:
     site = loaded.site
     if site.queues:
         known = ", ".join(queue.name for queue in site.queues)
-        for table, key, name in (
-            ("scheduler", "default_queue", site.scheduler.default_queue),
-            ("session", "queue", site.session.queue),
-            ("dask", "queue", site.dask.queue),
-        ):
-            if name is not None and site.queue(name) is None:
-                yield differs(
-                    f"{table}.{key}", f"{name!r} is described nowhere in the profile ({known})"
-                )
+        for place, name in named_queues(site):
+            if site.queue(name) is None:
+                found = f"{name!r} is described nowhere in the profile ({known})"
+                yield differs(".".join(place), found)
     if site.mpi.environment is not None and site.mpi.environment not in site.environments:
         environments = ", ".join(site.environments) or "none"
         yield differs(

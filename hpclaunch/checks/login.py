@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from hpclaunch.checks.line import Fix, Line, differs, holds, unknown
-from hpclaunch.checks.queues import check_queues, found_queue
+from hpclaunch.checks.queues import check_queues, found_queue, named_queues
 from hpclaunch.sessions.environments import Interpreter
 from hpclaunch.sites.catalog import LoadedSite
 from hpclaunch.survey.findings import Survey
@@ -67,20 +67,15 @@ def _named_queues(loaded: LoadedSite, survey: Survey) -> Iterator[Line]:
     """The queues that jobs name by default."""
     site = loaded.site
     default = next((queue.name for queue in survey.queues if queue.default), None)
-    for table, key, name in (
-        ("scheduler", "default_queue", site.scheduler.default_queue),
-        ("session", "queue", site.session.queue),
-        ("dask", "queue", site.dask.queue),
-    ):
-        described = site.queue(name)
-        if name is None or not survey.queues or (described and described.partition == ""):
+    for place, name in named_queues(site):
+        described, key = site.queue(name), ".".join(place)
+        if not survey.queues or (described and described.partition == ""):
             continue
         if found_queue(loaded, survey, name) is None:
-            instead = default if table == "scheduler" else None
-            fix = Fix((table, key), instead)
-            yield differs(f"{table}.{key}", f"no queue {name}", fix)
+            instead = default if place[0] == "scheduler" else None
+            yield differs(key, f"no queue {name}", Fix(place, instead))
         else:
-            yield holds(f"{table}.{key}", f"{name} is there")
+            yield holds(key, f"{name} is there")
 
 
 def check_environments(

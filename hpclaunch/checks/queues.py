@@ -8,17 +8,29 @@ from typing import Any
 
 from hpclaunch.checks.line import Fix, Line, differs, holds, unknown
 from hpclaunch.sites.catalog import LoadedSite
-from hpclaunch.sites.model import Queue
+from hpclaunch.sites.layers import Place
+from hpclaunch.sites.model import Queue, Site
 from hpclaunch.survey.findings import FoundNodes, FoundQueue, Survey
 from hpclaunch.units import Memory, Walltime
 
-__all__ = ["check_queues", "found_queue"]
+__all__ = ["check_queues", "found_queue", "named_queues"]
 
 
 def check_queues(loaded: LoadedSite, survey: Survey) -> Iterator[Line]:
     """Each queue that the profile describes: whether it is there, and its limits."""
     for index, queue in enumerate(loaded.site.queues):
         yield from _queue(loaded, survey, index, queue)
+
+
+def named_queues(site: Site) -> Iterator[tuple[Place, str]]:
+    """The queues that jobs name by default, and where the profile says so."""
+    for place, name in (
+        (("scheduler", "default_queue"), site.scheduler.default_queue),
+        (("session", "queue"), site.session.queue),
+        (("dask", "queue"), site.dask.queue),
+    ):
+        if name is not None:
+            yield place, name
 
 
 def found_queue(loaded: LoadedSite, survey: Survey, name: str) -> FoundQueue | None:

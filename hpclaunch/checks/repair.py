@@ -10,11 +10,20 @@ from datetime import date
 from typing import Any
 
 from hpclaunch.checks.line import Fix
+from hpclaunch.sites.catalog import LoadedSite
 from hpclaunch.sites.layers import Place
 
-__all__ = ["difference", "repaired"]
+__all__ = ["difference", "mendable", "repaired"]
 
 _HEAD = re.compile(r"\s*\[\[?([^\[\]]+)\]\]?\s*(?:#.*)?$")
+
+
+def mendable(loaded: LoadedSite, fix: Fix) -> bool:
+    """Whether it is the profile that says so, and not the user's own file or an option."""
+    file, place = str(loaded.path), fix.place
+    above = place if place[-1].isdigit() else place[:-1]
+    inside = [origin for known, origin in loaded.origins.items() if known[: len(above)] == above]
+    return file in inside and loaded.origin(*place) in (file, "default")
 
 
 def repaired(text: str, fixes: Iterable[Fix], today: date) -> str:

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from hpclaunch.checks.consistency import consistency
-from hpclaunch.checks.line import Line, differs, verdict
+from hpclaunch.checks.line import Fix, Line, differs, verdict
 from hpclaunch.checks.mend import write_profile
-from hpclaunch.checks.repair import difference, repaired
+from hpclaunch.checks.repair import difference, mendable, repaired
 from hpclaunch.checks.story import compare, visit
 from hpclaunch.cli.start import interrupt_on_term, pausing, timeout_of
 from hpclaunch.cli.tell import Progress, tell
@@ -36,7 +36,7 @@ def check(arguments: argparse.Namespace) -> int:
     if arguments.offline and arguments.fix:
         raise UsageError("--fix with --offline: what the site is like is not known offline")
     name = arguments.site or default_site()
-    path = find(name)
+    find(name)
     try:
         loaded = load(name, arguments.settings)
     except ProfileError as error:
@@ -46,7 +46,7 @@ def check(arguments: argparse.Namespace) -> int:
     if not arguments.offline:
         lines += _live(loaded, request, timeout=None if arguments.no_job else timeout)
     code = _present(lines, as_json=arguments.json)
-    return _fix(path, lines) if arguments.fix and code else code
+    return _fix(loaded, lines) if arguments.fix and code else code
 
 
 def request_of_check(arguments: argparse.Namespace) -> Request:
@@ -100,21 +100,26 @@ def _present(lines: Sequence[Line], *, as_json: bool) -> int:
     return verdict(lines)
 
 
-def _fix(path: Path, lines: Sequence[Line]) -> int:
+def _fix(loaded: LoadedSite, lines: Sequence[Line]) -> int:
     """Repair what can be; 0 where that is all that differed."""
-    fixes = [line.fix for line in lines if line.fix is not None]
-    left = [line.key for line in lines if line.result == "differs" and line.fix is None]
-    if fixes:
-        old = path.read_text(encoding="utf-8")
-        new = repaired(old, fixes, datetime.now(UTC).date())
-        for line in difference(old, new, path.name):
-            tell(line)
-        mended = write_profile(path, new)
-        if mended.backup is None:
-            tell(f"{path} is shipped with hpclaunch and stays as it is; yours is {mended.path} now")
-        else:
-            tell(f"{path} is repaired; as it was it lies in {mended.backup}")
+    wrong = [line for line in lines if line.result == "differs"]
+    mended = [line for line in wrong if line.fix is not None and mendable(loaded, line.fix)]
+    left = [line.key for line in wrong if line not in mended]
+    if mended:
+        _rewrite(loaded.path, [line.fix for line in mended if line.fix is not None])
     if left:
-        tell(f"cannot be repaired in the file: {', '.join(left)}")
+        tell(f"cannot be repaired in {loaded.path.name}: {', '.join(left)}")
         tell("what a wrong value has caused may hold now: check again")
     return int(bool(left))
+
+
+def _rewrite(path: Path, fixes: Sequence[Fix]) -> None:
+    old = path.read_text(encoding="utf-8")
+    new = repaired(old, fixes, datetime.now(UTC).date())
+    for line in difference(old, new, path.name):
+        tell(line)
+    written = write_profile(path, new)
+    if written.backup is None:
+        tell(f"{path} is shipped with hpclaunch and stays as it is; yours is {written.path} now")
+    else:
+        tell(f"{path} is repaired; as it was it lies in {written.backup}")

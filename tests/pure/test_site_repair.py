@@ -11,9 +11,10 @@ import pytest
 from hpclaunch import paths
 from hpclaunch.checks.line import Fix
 from hpclaunch.checks.mend import is_shipped, write_profile
-from hpclaunch.checks.repair import difference, repaired
+from hpclaunch.checks.repair import difference, mendable, repaired
 from hpclaunch.errors import ProfileError
 from hpclaunch.sites.catalog import find, load
+from tests.pure.sites import user_toml
 
 TODAY = date(2026, 11, 25)
 PROFILE = """\
@@ -128,6 +129,20 @@ max_walltime = "1:00:00"
 name = "b"
 """
     assert repaired(text, [Fix(("queues", "0"))], TODAY) == '# of b\n[[queues]]\nname = "b"\n'
+
+
+def test_only_what_the_profile_itself_says_is_repaired_in_it(tmp_path):
+    """Not what stands in user.toml, or behind --set."""
+    file = tmp_path / "big.toml"
+    file.write_text(PROFILE)
+    user_toml({"big": {"account": "mine", "dask": {"queue": "old"}}})
+    loaded = load(str(file), ["network.interface=ib9", "session.queue=old"])
+    for fix in FIXES[:4]:
+        assert mendable(loaded, fix)
+    for place in (("network", "interface"), ("account",), ("dask", "queue"), ("session", "queue")):
+        assert not mendable(loaded, Fix(place))
+    assert mendable(loaded, Fix(("scheduler", "account_required"), True))
+    assert not mendable(loaded, Fix(("scheduler", "lsf", "memory_unit"), "GB"))
 
 
 def test_a_difference_is_shown_as_diff_does():
