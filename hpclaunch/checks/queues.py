@@ -113,7 +113,7 @@ class _MostNodes(_Limit):
 
     def line(self, key: str, claimed: Any, found: Any, queue: Queue) -> Line:
         limit, there = found
-        if limit is not None and (there is None or limit <= there):
+        if limit is not None and (there is None or limit <= there or claimed == limit):
             return super().line(key, claimed, limit, queue)
         if there is None:
             return unknown(key, "the scheduler sets no such limit, or does not tell it")
@@ -135,13 +135,19 @@ def _nodes(queue: FoundQueue, _: Survey) -> tuple[int | None, int | None]:
     return queue.max_nodes, queue.total_nodes or sum(one.count for one in queue.nodes) or None
 
 
+def _gpus(queue: FoundQueue, survey: Survey) -> int | None:
+    """The most GPUs of a node; SLURM tells of all, others of those that a site has declared."""
+    most: int | None = _most(lambda nodes: nodes.gpus)(queue, survey)
+    return most if survey.scheduler == "slurm" else most or None
+
+
 _LIMITS = (
     _Limit("max_walltime", lambda queue, _: queue.max_walltime),
     _MostNodes("max_nodes", _nodes),
     _Limit("min_nodes", lambda queue, _: queue.min_nodes),
     _OfNodes("cores_per_node", _most(lambda nodes: nodes.cores)),
     _OfNodes("memory_per_node", _most(lambda nodes: nodes.memory)),
-    _OfNodes("gpus_per_node", _most(lambda nodes: nodes.gpus)),
+    _OfNodes("gpus_per_node", _gpus),
     _Limit("max_jobs", lambda queue, survey: queue.max_jobs or survey.max_jobs),
 )
 

@@ -85,6 +85,18 @@ def test_a_limit_that_the_scheduler_sets_wins_over_the_number_of_nodes(tmp_path)
     assert limit(tmp_path, "max_nodes", 16, found).result == "holds"
     assert limit(tmp_path, "max_nodes", 32, found).fix == fix("max_nodes", 16)
     assert limit(tmp_path, "max_nodes", 8, found).fix == fix("max_nodes", 16)
+    generous = survey(queues=(queue(max_nodes=512),))
+    assert limit(tmp_path, "max_nodes", 512, generous).result == "holds"
+    assert limit(tmp_path, "max_nodes", 200, generous).fix == fix("max_nodes", 104)
+
+
+def test_gpus_that_a_scheduler_was_not_told_of_may_be_there(tmp_path):
+    tables = {"scheduler": {"kind": "pbs"}, "queues": [{**QUEUE, "gpus_per_node": 4}]}
+    key = "queues.compute.gpus_per_node"
+    assert lines_of(tmp_path, survey(scheduler="pbs"), **tables)[key].result == "unknown"
+    nodes = (FoundNodes(2, 64, gpus=4),)
+    found = survey(scheduler="pbs", queues=(queue(nodes=nodes),))
+    assert lines_of(tmp_path, found, **tables)[key].result == "holds"
 
 
 def test_jobs_of_a_user_are_limited_by_queue_or_site(tmp_path):
