@@ -50,8 +50,9 @@ def write_profile(path: Path, text: str) -> Mended:
         If the text is no profile any more, or cannot be written.
     """
     _check(path, text)
+    shipped, path = is_shipped(path), path.resolve()  # a link stays one
     try:
-        if is_shipped(path):
+        if shipped:
             return Mended(_new(paths.config_dir() / "sites" / path.name, text))
         backup = _free(path)
         backup.write_bytes(path.read_bytes())

@@ -24,7 +24,7 @@ from hpclaunch.sessions.probe import Trip
 from hpclaunch.sessions.way import Way
 from hpclaunch.sites.catalog import LoadedSite, default_site, find, load
 
-__all__ = ["PATIENCE", "check", "conversations", "request_of_check"]
+__all__ = ["PATIENCE", "Conversations", "check", "request_of_check"]
 
 PATIENCE = 300.0  # seconds for the job to answer, where nobody says another number
 _WORDS = {"holds": "holds", "differs": "differs", "unknown": "could not tell"}
@@ -59,7 +59,7 @@ def request_of_check(arguments: argparse.Namespace) -> Request:
         raise UsageError(str(error)) from None
 
 
-class conversations(contextlib.ExitStack):
+class Conversations(contextlib.ExitStack):
     """Conversations with the keeper of a way; each call opens one more that is connected."""
 
     def __init__(self, way: Way, progress: Progress) -> None:
@@ -79,7 +79,7 @@ class conversations(contextlib.ExitStack):
 def _live(loaded: LoadedSite, request: Request, *, timeout: float | None) -> tuple[Line, ...]:
     interrupt_on_term()
     way = Way.of(loaded)
-    with Progress() as progress, conversations(way, progress) as reach:
+    with Progress() as progress, Conversations(way, progress) as reach:
         progress(f"connecting to {way}")
         trip = Trip(reach, way, Book(), loaded, request, progress)
         return tuple(compare(trip, visit(trip, timeout=timeout)))

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from hpclaunch.cli.check import PATIENCE, conversations, request_of_check
+from hpclaunch.cli.check import PATIENCE, Conversations, request_of_check
 from hpclaunch.cli.start import interrupt_on_term, timeout_of
 from hpclaunch.cli.tell import Progress
 from hpclaunch.doctor.finding import Finding, Report, fault
@@ -49,7 +49,7 @@ def doctor(arguments: argparse.Namespace) -> int:
     taken = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     site = name if loaded is None else loaded.site.name
     report = Report(version("hpclaunch"), site, taken, findings)
-    redactor = _redactor(book, loaded, place)
+    redactor = _redactor(book, loaded, place, request)
     if arguments.json:
         print(json.dumps(report.to_dict(redactor)))
     else:
@@ -64,7 +64,7 @@ def _of_site(
         way = Way.of(loaded)
     except ProfileError as error:
         return [fault("laptop", "transport", error)], None
-    with Progress() as progress, conversations(way, progress) as reach:
+    with Progress() as progress, Conversations(way, progress) as reach:
         trip = Trip(reach, way, book, loaded, request, progress)
         findings, place = examine_site(trip)
         if place is not None and timeout is not None:
@@ -72,11 +72,15 @@ def _of_site(
         return findings, place
 
 
-def _redactor(book: Book, loaded: LoadedSite | None, place: Place | None) -> Redactor:
+def _redactor(
+    book: Book, loaded: LoadedSite | None, place: Place | None, request: Request
+) -> Redactor:
     """What nobody need know: who somebody is here and there, and what opens sessions."""
     names = {str(Path.home()): "~", platform.node(): "<laptop>"}
-    with contextlib.suppress(OSError, KeyError):  # a user without a name
+    with contextlib.suppress(OSError, KeyError, ImportError):  # a user without a name
         names[getpass.getuser()] = "<user>"
+    if request.account is not None:
+        names[request.account] = "<account>"
     if loaded is not None:
         who = {loaded.site.login.user: "<user>", loaded.site.account: "<account>"}
         names.update({word: instead for word, instead in who.items() if word})

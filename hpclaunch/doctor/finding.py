@@ -80,7 +80,7 @@ class Report:
 
     def text(self, redactor: Redactor) -> str:
         """The report for people."""
-        lines = [f"hpclaunch {self.version} doctor, site {self.site}, {self.taken}"]
+        lines = [f"hpclaunch {self.version} doctor, site {redactor(self.site)}, {self.taken}"]
         width = max((len(one.key) for one in self.findings), default=0)
         area = ""
         for one in self.findings:
@@ -102,7 +102,7 @@ class Report:
         ]
         return {
             "hpclaunch": self.version,
-            "site": self.site,
+            "site": redactor(self.site),
             "taken": self.taken,
             "lines": rows,
         }

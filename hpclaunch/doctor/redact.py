@@ -13,6 +13,7 @@ _SECRETS = (
                 r"(?:(?:bearer|token|basic)\s+)?[^\s&,;'\"]+"), r"\1\2<secret>"),
     (re.compile(r"\b[A-Za-z0-9_-]{40,}={0,2}"), "<secret>"),
     (re.compile(r"://[^/@\s]+@"), "://<user>@"),
+    (re.compile(r"(?<![\w.<-])[A-Za-z_][\w.-]*@(?=[\w\[])"), "<user>@"),
 )  # fmt: skip
 
 

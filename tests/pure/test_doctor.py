@@ -138,6 +138,7 @@ def test_an_error_brings_its_hint_along():
         ("-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY----- x", "<key> x"),
         ("cut off -----BEGIN RSA PRIVATE KEY-----\nMIIB", "cut off <key>"),
         ("/home/alice/.hpclaunch", "~/.hpclaunch"),
+        ("bob.b@login1: Permission denied", "<user>@login1: Permission denied"),
         ("alice@big, malice, alice2", "<user>@big, malice, alice2"),
     ],
 )

@@ -167,6 +167,16 @@ def test_the_old_profile_is_kept_beside_the_new_one(tmp_path):
     assert first.backup.read_text() == PROFILE
 
 
+def test_a_link_stays_a_link(tmp_path):
+    file, link = tmp_path / "shared" / "big.toml", tmp_path / "big.toml"
+    file.parent.mkdir()
+    file.write_text(PROFILE)
+    link.symlink_to(file)
+    assert write_profile(link, REPAIRED).path == file
+    assert link.is_symlink()
+    assert link.read_text() == REPAIRED
+
+
 def test_a_text_that_is_no_profile_any_more_is_not_written(tmp_path):
     file = tmp_path / "big.toml"
     file.write_text(PROFILE)
