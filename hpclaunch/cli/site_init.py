@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from hpclaunch import paths
-from hpclaunch.cli.ask import asker
 from hpclaunch.cli.tell import Progress, tell
 from hpclaunch.errors import HpclaunchError, ProfileError, UsageError
 from hpclaunch.shell import quote
@@ -35,6 +35,8 @@ def init(arguments: argparse.Namespace) -> int:
             hint="if one is found only after some command, run the script of "
             "`hpclaunch site init --script` there behind it, and give its output to --offline",
         )
+    if access.host is None and access.transport != "local":
+        access = replace(access, host=survey.host or None)
     try:
         profile = write_profile(
             survey,
@@ -87,6 +89,7 @@ def _whole(path: str | None) -> str | None:
 
 def _ask_site(arguments: argparse.Namespace, access: Access) -> Survey:
     """One connection, authenticated once: it is still there when `start` comes within a minute."""
+    from hpclaunch.cli.start import pausing
     from hpclaunch.keeper.client import KeeperClient
     from hpclaunch.sessions.way import Way
     from hpclaunch.transports.factory import resolve_kind
@@ -105,7 +108,7 @@ def _ask_site(arguments: argparse.Namespace, access: Access) -> Survey:
     pythons = [arguments.environment] if arguments.environment else []
     with Progress() as progress, KeeperClient(way) as keeper:
         progress(f"connecting to {way}")
-        keeper.connect(asker())
+        keeper.connect(pausing(progress))
         progress(f"asking {way} what the site is like (at most some minutes)")
         return take(keeper.run, pythons)
 

@@ -18,7 +18,10 @@ __all__ = [
     "choose_name",
     "choose_queue",
     "choose_sizes",
+    "has_mpi",
     "node_size",
+    "takes_whole_nodes",
+    "usable",
 ]
 
 _USUAL = Walltime(4 * 3600)
@@ -51,7 +54,7 @@ class Sizes:
 
 def usable(survey: Survey) -> Iterator[FoundQueue]:
     """Queues that run jobs, and take those of this user as far as can be told."""
-    return (one for one in survey.queues if one.open and one.allowed is not False)
+    return (one for one in survey.queues if one.name and one.open and one.allowed is not False)
 
 
 def choose_queue(survey: Survey) -> FoundQueue | None:

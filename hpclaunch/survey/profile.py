@@ -19,9 +19,10 @@ from hpclaunch.survey.choices import (
     choose_sizes,
     has_mpi,
     takes_whole_nodes,
+    usable,
 )
 from hpclaunch.survey.findings import FoundEnvironment, FoundQueue, Survey
-from hpclaunch.survey.remarks import env_words, found_lines, kind_words, remarks
+from hpclaunch.survey.remarks import env_words, found_lines, kind_words, remarks, wrapped
 from hpclaunch.units import Memory
 
 __all__ = ["Access", "Profile", "write_profile"]
@@ -103,7 +104,7 @@ def write_profile(
         document.add("account", _told(account, "yours: take it out before you share this file"))
     document.add("login", _login(survey, access))
     document.add("scheduler", _scheduler(survey, queue))
-    if survey.queues:
+    if any(usable(survey)):
         document.add("queues", _queues(survey))
     document.add("environments", _environments(environment, others))
     document.add("session", _session(queue))
@@ -134,7 +135,8 @@ def _head(survey: Survey, told: tuple[str, ...]) -> Iterator[str]:
     if told:
         yield ""
         yield "To look at:"
-        yield from (f"- {line}" for line in told)
+        for line in told:
+            yield from wrapped(f"- {line}")
     yield ""
 
 
@@ -183,9 +185,11 @@ def _scheduler(survey: Survey, queue: FoundQueue | None) -> Table:
 
 def _queues(survey: Survey) -> Any:
     array = tomlkit.aot()
-    for queue in survey.queues:
-        if queue.open and queue.allowed is not False:
-            array.append(_queue(queue, survey))
+    by_name: dict[str, FoundQueue] = {}
+    for queue in usable(survey):
+        by_name.setdefault(queue.name, queue)
+    for queue in by_name.values():
+        array.append(_queue(queue, survey))
     return array
 
 

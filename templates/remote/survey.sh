@@ -9,7 +9,7 @@ set -u
 LC_ALL=C
 export LC_ALL
 umask 077
-limit=20  # seconds of a command
+limit=${HPCLAUNCH_SURVEY_SECONDS:-20}  # of a command
 most=60000  # lines of an answer
 PATH=$PATH:/usr/sbin:/sbin
 hung=" "
@@ -18,28 +18,42 @@ tmp=$(mktemp -d "${TMPDIR:-/tmp}/survey.XXXXXX") || {
     echo "no temporary directory can be made below ${TMPDIR:-/tmp}" >&2
     exit 1
 }
-trap 'rm -rf "$tmp"' EXIT
+asked=
+trap 'kill $asked 2>/dev/null; rm -rf "$tmp"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 trap 'exit 129' HUP
 
 there() { command -v "$1" >/dev/null 2>&1; }
 
-limited() { # run a program, for $limit seconds at most; 124 is "too long"
+limited() { # run a program, for $limit seconds at most; 124 and more than 128 are "too long"
+    # In the background, as a shell looks after signals while it waits, and not before.
     if there timeout; then
-        timeout -k 2 "$limit" "$@"
-        return
+        timeout -k 2 "$limit" "$@" &
+        asked=$!
+        wait "$asked"
+        status=$?
+    else
+        (
+            trap - EXIT INT TERM HUP
+            exec "$@"
+        ) &
+        asked=$!
+        (
+            trap - EXIT INT TERM HUP
+            exec >/dev/null 2>&1
+            sleep "$limit"
+            kill "$asked"
+            sleep 2
+            kill -9 "$asked"
+        ) &
+        watch=$!
+        wait "$asked" 2>/dev/null
+        status=$?
+        kill -9 "$watch" 2>/dev/null # by no signal for which it may still have our traps
+        wait "$watch" 2>/dev/null
     fi
-    "$@" &
-    asked=$!
-    (
-        exec >/dev/null 2>&1
-        sleep "$limit" && kill "$asked" && sleep 2 && kill -9 "$asked"
-    ) &
-    watch=$!
-    wait "$asked"
-    status=$?
-    kill "$watch" 2>/dev/null || status=124
+    asked=
     return "$status"
 }
 
