@@ -121,7 +121,7 @@ ask site.day date +%Y-%m-%d
 # shellcheck disable=SC2016
 ask site.shell sh -c 'printf "%s\n" "${SHELL:-}"'
 
-for command in sinfo pbsnodes bqueues; do
+for command in sinfo qstat bqueues; do
     if ! there "$command"; then
         seek "$command" >"$tmp/prologue"
         if [ -s "$tmp/prologue" ]; then
@@ -158,11 +158,12 @@ if there sinfo && there scontrol; then
     fi
 fi
 
-if there pbsnodes && there qstat; then
+if there qstat; then
     ask pbs.server qstat -Bf
     ask pbs.queues qstat -Qf
     # shellcheck disable=SC2016
-    ask pbs.nodes sh -c 'pbsnodes -av >"$1" || exit; grep -E \
+    ask pbs.nodes sh -c 'pbsnodes -av >"$1" 2>/dev/null || pbsnodes -a >"$1" || exit
+        grep -E \
         "^[^[:space:]]|^ +(state|queue|sharing|resources_available\.[A-Za-z_]+|np|properties|status) =" "$1"
         exit 0' sh "$tmp/nodes"
 fi

@@ -110,12 +110,26 @@ def test_memory_that_slurm_was_never_told_is_not_known():
 def test_limits_of_associations_and_of_the_default_qos_count():
     told = slurm_answers("slurm-22.05")
     assert surveyed(told).max_jobs is None
+    elsewhere = {**told, "accounts.assoc": "other|proj9|||16||normal|\ntb|proj1|||||normal|"}
+    assert (surveyed(elsewhere).max_jobs, surveyed(elsewhere).accounts) == (None, ("proj1",))
     limited = {**told, "accounts.assoc": "tb|proj1|||16||normal|"}
     assert surveyed(limited).max_jobs == 16
     both = {**limited, "accounts.qos": "normal|||4|"}
     assert surveyed(both).max_jobs == 4
     one_of_two = {**told, "accounts.assoc": "tb|proj1|||16||normal|\ntb|proj2|||||normal|"}
     assert surveyed(one_of_two).max_jobs is None
+
+
+def test_the_qos_of_a_partition_goes_before_that_of_jobs():
+    qos = "normal|01:00:00||9|\npart|02:00:00|||\ntiny|00:02:00|||"
+    more = {"accounts.qos": qos}
+    assert with_partition("MaxTime=04:00:00 QoS=N/A", **more).max_walltime == Walltime(3600)
+    assert with_partition("MaxTime=04:00:00 QoS=part", **more).max_walltime == Walltime(7200)
+    assert with_partition("MaxTime=00:30:00 QoS=part", **more).max_walltime == Walltime(1800)
+    assert with_partition("MaxTime=04:00:00 AllowQos=tiny", **more).max_walltime == Walltime(120)
+    assert with_partition("QoS=part", **more).max_jobs == 9
+    short = {**more, "accounts.assoc": "tb|proj1||||00:10:00|normal|"}
+    assert with_partition("MaxTime=04:00:00", **short).max_walltime == Walltime(600)
 
 
 @pytest.mark.parametrize(
