@@ -51,8 +51,9 @@ def init(arguments: argparse.Namespace) -> int:
         sys.stdout.write(profile.text)
         return 0
     place = _place(arguments.output, profile.name)
+    shadowed = known_sites().get(profile.name)
     _write(place, profile, force=arguments.force)
-    _next_steps(place, profile, survey)
+    _next_steps(place, profile, survey, shadowed)
     return 0
 
 
@@ -153,8 +154,11 @@ def _write(place: Path, profile: Profile, *, force: bool) -> None:
         ) from None
 
 
-def _next_steps(place: Path, profile: Profile, survey: Survey) -> None:
-    """What was found, what to look at, and the command that comes next."""
+def _next_steps(place: Path, profile: Profile, survey: Survey, shadowed: Path | None) -> None:
+    """What was found, what to look at, and the command that comes next.
+
+    `shadowed` is the profile that was found by this name before.
+    """
     usable = [one.name for one in survey.queues if one.open and one.allowed is not False]
     tell(f"{survey.release} with {len(usable)} queues for you: {', '.join(usable[:8])}")
     for remark in profile.remarks:
@@ -162,5 +166,7 @@ def _next_steps(place: Path, profile: Profile, survey: Survey) -> None:
     tell(f"written: {place}")
     known = known_sites().get(profile.name)
     by_name = known is not None and known.samefile(place)
+    if by_name and shadowed is not None and shadowed != place:
+        tell(f"it goes before the profile of this name in {shadowed.parent}")
     site = profile.name if by_name else quote(str(place))
     tell(f"next: hpclaunch start {site}")

@@ -119,10 +119,11 @@ def choose_environment(
     able = [one for one in survey.environments if "jupyterlab" in one.versions]
     if python is not None:
         place = survey.home + python[1:] if python.startswith("~/") else python
-        wanted = next(
-            (one for one in survey.environments if one.python in (place, python)),
-            FoundEnvironment(python, "", {}),
-        )
+
+        def meant(one: FoundEnvironment) -> bool:
+            return one.python == place or one.python.rpartition("/")[2] == python
+
+        wanted = next(filter(meant, survey.environments), FoundEnvironment(python, "", {}))
         return wanted, tuple(one for one in able if one is not wanted)
     if not able:
         return None, ()

@@ -9,8 +9,10 @@ set -u
 LC_ALL=C
 export LC_ALL
 umask 077
-limit=${HPCLAUNCH_SURVEY_SECONDS:-20}  # of a command
-most=60000  # lines of an answer
+limit=${HPCLAUNCH_SURVEY_SECONDS:-20} # of a command
+most=60000 # lines of an answer
+whole=200 # seconds, after which nothing more is asked
+began=$(date +%s)
 PATH=$PATH:/usr/sbin:/sbin
 hung=" "
 
@@ -67,6 +69,10 @@ ask() { # NAME COMMAND...: after a silence nothing more of NAME's kind is asked
         return
         ;;
     esac
+    if [ $(($(date +%s) - began)) -gt "$whole" ]; then
+        printf '! not asked: there was no time left\n= 124\n'
+        return
+    fi
     limited "$@" </dev/null >"$tmp/out" 2>"$tmp/err"
     status=$?
     awk -v most="$most" 'NR > most { exit } { print "| " $0 }' "$tmp/out"
@@ -107,7 +113,7 @@ seek() { # COMMAND
     printf 'PATH=$PATH:%s; export PATH\n' "$(dirname "$found")"
     # shellcheck disable=SC2016
     limited "$login" -lc env </dev/null 2>/dev/null |
-        sed -n 's/^\(\(LSF\|LSB\|PBS\|SLURM\)_[A-Z_]*\)=\([-A-Za-z0-9_./:]*\)$/\1=\3; export \1/p'
+        sed -n 's/^\(LSF_ENVDIR\|LSF_BINDIR\|LSF_SERVERDIR\|LSF_LIBDIR\|PBS_CONF_FILE\|SLURM_CONF\)=\([-A-Za-z0-9_./]*\)$/\1=\2; export \1/p'
 }
 
 printf 'hpclaunch-survey 1\n'
@@ -226,34 +232,32 @@ for name in names.split():
     except Exception:
         pass
 END
-{
+# In a process of its own: a directory of a dead server would hold us up for ever.
+# shellcheck disable=SC2016
+limited sh -c '
     for python in "$@"; do
         case $python in
-        \~/*) printf '%s\n' "$HOME/${python#\~/}" ;;
-        */*) printf '%s\n' "$python" ;;
-        *) command -v "$python" || printf '%s\n' "$python" ;;
+        \~/*) printf "%s\n" "$HOME/${python#\~/}" ;;
+        */*) printf "%s\n" "$python" ;;
+        *) command -v "$python" ;;
         esac
     done
     command -v python3
-    limited "$login" -lc 'command -v python3' </dev/null 2>/dev/null | tail -n 1
     for root in "$HOME" /opt /usr/local /sw /apps /software; do
-        for python in "$root"/*conda*/bin/python "$root"/*mamba*/bin/python \
-            "$root"/*forge*/bin/python "$root"/*conda*/envs/*/bin/python \
-            "$root"/*mamba*/envs/*/bin/python "$root"/*forge*/envs/*/bin/python \
-            "$root"/.conda/envs/*/bin/python "$root"/envs/*/bin/python "$root"/*env*/bin/python; do
-            printf '%s\n' "$python"
+        for prefix in "$root"/*conda* "$root"/*mamba* "$root"/*forge* "$root"/*conda*/envs/* \
+            "$root"/*mamba*/envs/* "$root"/*forge*/envs/* "$root"/.conda/envs/* "$root"/envs/* \
+            "$root"/*env*; do
+            if [ -x "$prefix/bin/python" ]; then printf "%s\n" "$prefix/bin/python"; fi
         done
     done
-    sed -n 's|^/.*|&/bin/python|p' "$HOME/.conda/environments.txt" 2>/dev/null
-} | awk '!seen[$0]++' >"$tmp/pythons"
+    sed -n "s|^/.*|&/bin/python|p" "$HOME/.conda/environments.txt" 2>/dev/null
+' sh "$@" </dev/null >"$tmp/found" 2>/dev/null
+limited "$login" -lc 'command -v python3' </dev/null 2>/dev/null | tail -n 1 >>"$tmp/found"
+awk '/^\// && !seen[$0]++ && ++count <= 24' "$tmp/found" >"$tmp/pythons"
 count=0
 while read -r python; do
-    case $# in 0) asked_for=no ;; *) asked_for=yes ;; esac
-    if [ -x "$python" ] || { [ "$count" -eq 0 ] && [ "$asked_for" = yes ]; }; then
-        count=$((count + 1))
-        [ "$count" -le 24 ] || break
-        ask "python.$count" "$python" -I "$tmp/look.py"
-        hung=" "
-    fi
+    count=$((count + 1))
+    ask "python.$count" "$python" -I "$tmp/look.py"
+    hung=" "
 done <"$tmp/pythons"
 printf '@ end\n'

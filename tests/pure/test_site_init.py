@@ -63,6 +63,14 @@ def test_a_profile_that_is_there_is_kept_unless_force_is_given(typed, sites):
     assert load("mine").site.name == "mine"
 
 
+def test_a_profile_of_a_shipped_name_goes_before_it(typed, sites):
+    code, _, err = typed("h", "--offline", str(CONTAINERS), "--name", "derecho")
+    assert code == 0
+    assert f"it goes before the profile of this name in {paths.shipped_dir('site_profiles')}" in err
+    assert load("derecho").path == sites / "derecho.toml"
+    assert "goes before" not in typed("h", "--offline", str(CONTAINERS), "--name", "x1")[2]
+
+
 def test_another_place_is_named_in_the_next_command(typed, tmp_path):
     file = tmp_path / "my site.toml"
     code, _, err = typed("h", "--offline", str(CONTAINERS), "--output", str(file))

@@ -142,6 +142,8 @@ def test_environments_are_named_after_their_directories():
     content = tomllib.loads(mine)
     assert content["environments"]["default"]["python"] == "/opt/site-env/bin/python"
     assert content["mpi"] == {"environment": "mpich-env"}
+    by_name = write_profile(survey("containers"), HOST, python="python3").text
+    assert tomllib.loads(by_name)["environments"]["default"]["python"] == "/usr/bin/python3"
     with_home = write_profile(survey("containers"), HOST, python="~/mine/bin/python")
     assert any("was not looked at" in remark for remark in with_home.remarks)
 

@@ -124,7 +124,8 @@ def test_a_scheduler_that_only_login_shells_find_gets_a_prologue(node):
     node.program("sinfo", "echo slurm-wlm 22.05.8", hidden)
     node.program("scontrol", "echo PartitionName=compute State=UP", hidden)
     (node.home / ".bash_profile").write_text(
-        f"PATH={node.bin}:{hidden}\nexport LSF_ENVDIR=/opt/lsf SLURM_CONF='a b'\nexport PATH\n"
+        f"PATH={node.bin}:{hidden}\nexport LSF_ENVDIR=/opt/lsf SLURM_CONF='a b'\n"
+        "export PATH SLURM_JWT=ey.secret\n"
     )
     report = node.ask()
     survey = read_survey(node.text)
@@ -133,6 +134,7 @@ def test_a_scheduler_that_only_login_shells_find_gets_a_prologue(node):
     first, *rest = survey.prologue
     assert first == f"PATH=$PATH:{hidden}; export PATH"
     assert rest == ["LSF_ENVDIR=/opt/lsf; export LSF_ENVDIR"]
+    assert "secret" not in node.text
 
 
 def test_directories_that_variables_name_are_looked_at_and_no_other_variable(node):
@@ -156,7 +158,9 @@ def test_a_python_that_is_asked_for_is_looked_at_first(node):
     mine, *others = read_survey(node.text).environments
     assert (mine.python, mine.versions) == (f"{node.home}/python", {"jupyterlab": "4.0.0"})
     assert f"{node.home}/miniforge3/bin/python" in [one.python for one in others]
-    assert not any("/no/such" in answer.command for answer in report.answers.values())
+    (lost,) = [one for one in report.answers.values() if one.command.startswith("/no/such")]
+    assert lost.exit == 127
+    assert not any(one.python == "/no/such/python" for one in others)
 
 
 def test_nothing_is_submitted_and_only_questions_are_asked(node):
