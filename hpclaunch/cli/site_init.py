@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from hpclaunch import paths
-from hpclaunch.cli.ask import asker
 from hpclaunch.cli.tell import Progress, tell
 from hpclaunch.errors import HpclaunchError, ProfileError, UsageError
 from hpclaunch.shell import quote
@@ -35,6 +35,8 @@ def init(arguments: argparse.Namespace) -> int:
             hint="if one is found only after some command, run the script of "
             "`hpclaunch site init --script` there behind it, and give its output to --offline",
         )
+    if access.host is None and access.transport != "local":
+        access = replace(access, host=survey.host or None)
     try:
         profile = write_profile(
             survey,
@@ -49,8 +51,9 @@ def init(arguments: argparse.Namespace) -> int:
         sys.stdout.write(profile.text)
         return 0
     place = _place(arguments.output, profile.name)
+    shadowed = known_sites().get(profile.name)
     _write(place, profile, force=arguments.force)
-    _next_steps(place, profile, survey)
+    _next_steps(place, profile, survey, shadowed)
     return 0
 
 
@@ -87,6 +90,7 @@ def _whole(path: str | None) -> str | None:
 
 def _ask_site(arguments: argparse.Namespace, access: Access) -> Survey:
     """One connection, authenticated once: it is still there when `start` comes within a minute."""
+    from hpclaunch.cli.start import pausing
     from hpclaunch.keeper.client import KeeperClient
     from hpclaunch.sessions.way import Way
     from hpclaunch.transports.factory import resolve_kind
@@ -105,7 +109,7 @@ def _ask_site(arguments: argparse.Namespace, access: Access) -> Survey:
     pythons = [arguments.environment] if arguments.environment else []
     with Progress() as progress, KeeperClient(way) as keeper:
         progress(f"connecting to {way}")
-        keeper.connect(asker())
+        keeper.connect(pausing(progress))
         progress(f"asking {way} what the site is like (at most some minutes)")
         return take(keeper.run, pythons)
 
@@ -150,8 +154,11 @@ def _write(place: Path, profile: Profile, *, force: bool) -> None:
         ) from None
 
 
-def _next_steps(place: Path, profile: Profile, survey: Survey) -> None:
-    """What was found, what to look at, and the command that comes next."""
+def _next_steps(place: Path, profile: Profile, survey: Survey, shadowed: Path | None) -> None:
+    """What was found, what to look at, and the command that comes next.
+
+    `shadowed` is the profile that was found by this name before.
+    """
     usable = [one.name for one in survey.queues if one.open and one.allowed is not False]
     tell(f"{survey.release} with {len(usable)} queues for you: {', '.join(usable[:8])}")
     for remark in profile.remarks:
@@ -159,5 +166,7 @@ def _next_steps(place: Path, profile: Profile, survey: Survey) -> None:
     tell(f"written: {place}")
     known = known_sites().get(profile.name)
     by_name = known is not None and known.samefile(place)
+    if by_name and shadowed is not None and shadowed != place:
+        tell(f"it goes before the profile of this name in {shadowed.parent}")
     site = profile.name if by_name else quote(str(place))
     tell(f"next: hpclaunch start {site}")

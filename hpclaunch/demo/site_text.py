@@ -68,7 +68,7 @@ Server: pbs-login
 
 """
 
-PBS_NODES = """\
+_VNODE = """\
 pbs-c1
      Mom = pbs-c1.pbsnet
      ntype = PBS
@@ -90,28 +90,9 @@ pbs-c1
      license = l
      last_state_change_time = Sun Nov 22 10:57:49 2026
 
-pbs-c2
-     Mom = pbs-c2.pbsnet
-     ntype = PBS
-     state = free
-     pcpus = 2
-     resources_available.arch = linux
-     resources_available.host = pbs-c2
-     resources_available.mem = 8gb
-     resources_available.ncpus = 4
-     resources_available.vnode = pbs-c2
-     resources_assigned.accelerator_memory = 0kb
-     resources_assigned.hbmem = 0kb
-     resources_assigned.mem = 0kb
-     resources_assigned.naccelerators = 0
-     resources_assigned.ncpus = 0
-     resources_assigned.vmem = 0kb
-     resv_enable = True
-     sharing = default_shared
-     license = l
-     last_state_change_time = Sun Nov 22 10:57:50 2026
-
 """
+
+PBS_NODES = "".join(_VNODE.replace("pbs-c1", name) for name in ("pbs-c1", "pbs-c2"))
 
 LSF_QUEUES = """\
 

@@ -18,7 +18,10 @@ __all__ = [
     "choose_name",
     "choose_queue",
     "choose_sizes",
+    "has_mpi",
     "node_size",
+    "takes_whole_nodes",
+    "usable",
 ]
 
 _USUAL = Walltime(4 * 3600)
@@ -51,7 +54,7 @@ class Sizes:
 
 def usable(survey: Survey) -> Iterator[FoundQueue]:
     """Queues that run jobs, and take those of this user as far as can be told."""
-    return (one for one in survey.queues if one.open and one.allowed is not False)
+    return (one for one in survey.queues if one.name and one.open and one.allowed is not False)
 
 
 def choose_queue(survey: Survey) -> FoundQueue | None:
@@ -116,10 +119,11 @@ def choose_environment(
     able = [one for one in survey.environments if "jupyterlab" in one.versions]
     if python is not None:
         place = survey.home + python[1:] if python.startswith("~/") else python
-        wanted = next(
-            (one for one in survey.environments if one.python in (place, python)),
-            FoundEnvironment(python, "", {}),
-        )
+
+        def meant(one: FoundEnvironment) -> bool:
+            return one.python == place or one.python.rpartition("/")[2] == python
+
+        wanted = next(filter(meant, survey.environments), FoundEnvironment(python, "", {}))
         return wanted, tuple(one for one in able if one is not wanted)
     if not able:
         return None, ()

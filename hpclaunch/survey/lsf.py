@@ -52,7 +52,7 @@ def read_lsf(survey: Survey, report: Report) -> Survey:
         max_array=count(arrays[1]) if arrays else None,
         memory_unit=f"{unit[1].upper().rstrip('B')}B" if unit else None,
         memory_per=_memory_per(params),
-        notes=(*survey.notes, *_notes(report, hosts, unit is not None)),
+        notes=(*survey.notes, *_notes(report, hosts)),
     )
 
 
@@ -166,13 +166,14 @@ def _nodes_of(
     return merged(Counter(FoundNodes(0, one.cores, memory(one.memory), one.gpus) for one in own))
 
 
-def _notes(report: Report, hosts: list[_Host], has_unit: bool) -> Iterator[str]:
+def _notes(report: Report, hosts: list[_Host]) -> Iterator[str]:
     optional = {"lsf.params", "lsf.params_long", "lsf.groups", "lsf.conf"}
     for name, answer in report.named("lsf").items():
         if not answer.good and f"lsf.{name}" not in optional:
             yield answer.complaint
     if not hosts:
         yield "bhosts names no hosts with slots: sizes of nodes are not known"
-    if not has_unit:
+    conf = report.answers.get("lsf.conf")
+    if conf is None or conf.exit not in (0, 1):  # 1: grep has read it, and it is not there
         yield "LSF_UNIT_FOR_LIMITS cannot be read: memory is asked for in MB (before LSF 10.1: KB)"
     yield "LSF does not tell which projects may be charged, nor whether a job must name one"

@@ -49,7 +49,8 @@ def _interfaces(report: Report) -> Iterator[FoundInterface]:
     seen = set()
     for line in (report.out("net.addresses") or "").splitlines():
         match = re.match(r"\d+:\s+(\S+)\s+inet (\d+(?:\.\d+){3})", line, re.ASCII)
-        if match and match[1] not in seen:
+        virtual = match and re.match(r"(docker|br-|veth|virbr|cni|tun|tap)", match[1])
+        if match and not virtual and match[1] not in seen:
             seen.add(match[1])
             yield FoundInterface(match[1], match[2], kinds.get(match[1], ""))
 

@@ -6,10 +6,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
 
 import tomlkit
-from tomlkit.items import Table
+from tomlkit.items import AoT, Table
 
 from hpclaunch.sites.model import Site
 from hpclaunch.survey.choices import (
@@ -19,9 +18,11 @@ from hpclaunch.survey.choices import (
     choose_sizes,
     has_mpi,
     takes_whole_nodes,
+    usable,
 )
 from hpclaunch.survey.findings import FoundEnvironment, FoundQueue, Survey
-from hpclaunch.survey.remarks import env_words, found_lines, kind_words, remarks
+from hpclaunch.survey.remarks import env_words, found_lines, kind_words, remarks, wrapped
+from hpclaunch.survey.toml import clean, note, table, told
 from hpclaunch.units import Memory
 
 __all__ = ["Access", "Profile", "write_profile"]
@@ -89,35 +90,40 @@ def write_profile(
     """
     name = name or choose_name(survey, access.host or survey.host)
     queue = choose_queue(survey)
-    environment, others = choose_environment(survey, python)
+    chosen, others = choose_environment(survey, python)
+    others = tuple(sorted(others, key=lambda one: not has_mpi(one)))[:_OTHERS]
     account = account or _needed_account(survey)
-    told = tuple(remarks(survey, queue, environment, account))
+    remarked = tuple(remarks(survey, queue, chosen, account))
     document = tomlkit.document()
-    for line in _head(survey, told):
-        document.add(tomlkit.comment(_clean(line)) if line else tomlkit.nl())
+    for line in _head(survey, remarked):
+        document.add(note(line) if line else tomlkit.nl())
     document.add("name", tomlkit.item(name))
-    document.add("source", tomlkit.item(_clean(f"the site itself, asked as {survey.user}")))
-    if re.fullmatch(r"\d{4}-\d\d-\d\d", survey.taken_on):
-        document.add("checked_on", tomlkit.item(date.fromisoformat(survey.taken_on)))
+    document.add("source", tomlkit.item(clean(f"the site itself, asked as {survey.user}")))
+    day = _day(survey.taken_on)
+    if day is not None:
+        document.add("checked_on", tomlkit.item(day))
     if account:
-        document.add("account", _told(account, "yours: take it out before you share this file"))
+        document.add("account", told(account, "yours: take it out before you share this file"))
     document.add("login", _login(survey, access))
     document.add("scheduler", _scheduler(survey, queue))
-    if survey.queues:
+    if any(usable(survey)):
         document.add("queues", _queues(survey))
-    document.add("environments", _environments(environment, others))
+    document.add("environments", _environments(chosen, others))
     document.add("session", _session(queue))
     document.add("dask", _dask(queue))
-    batch = next((one for one in others if has_mpi(one)), None)
-    if batch and not (environment and has_mpi(environment)):
-        document.add("mpi", _table(environment=_names(others)[batch.python]))
-    text = (
-        tomlkit.dumps(document)
-        + "\n"
-        + "".join(f"{_clean(f'# {line}').rstrip()}\n" for line in found_lines(survey))
-    )
+    if not (chosen and has_mpi(chosen)) and others and has_mpi(others[0]):
+        document.add("mpi", table(environment=_names(others)[others[0].python]))
+    found = "".join(f"# {clean(line)}\n" for line in found_lines(survey))
+    text = f"{tomlkit.dumps(document)}\n{found}"
     Site.model_validate(tomlkit.parse(text).unwrap())
-    return Profile(name, text, told)
+    return Profile(name, text, remarked)
+
+
+def _day(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return None
 
 
 def _needed_account(survey: Survey) -> str | None:
@@ -126,20 +132,21 @@ def _needed_account(survey: Survey) -> str | None:
     return accounts[0] if survey.account_required and len(accounts) == 1 else None
 
 
-def _head(survey: Survey, told: tuple[str, ...]) -> Iterator[str]:
+def _head(survey: Survey, remarked: tuple[str, ...]) -> Iterator[str]:
     yield f"Written by `hpclaunch site init` on {survey.taken_on}:"
     yield f"{survey.release} on {survey.host}."
     yield "What stands here was measured, or is said to be a choice. What could not be told is left"
     yield "out; the scheduler has the last word. Keys and meanings: `hpclaunch site schema`."
-    if told:
+    if remarked:
         yield ""
         yield "To look at:"
-        yield from (f"- {line}" for line in told)
+        for line in remarked:
+            yield from wrapped(f"- {line}")
     yield ""
 
 
 def _login(survey: Survey, access: Access) -> Table:
-    table = _table(
+    made = table(
         transport=access.transport,
         host=access.host,
         user=access.user,
@@ -148,72 +155,73 @@ def _login(survey: Survey, access: Access) -> Table:
         ssh_config=access.ssh_config,
     )
     if survey.prologue:
-        table.add(tomlkit.comment("Without this the scheduler's commands are not found there."))
-        table.add("prologue", list(survey.prologue))
-    return table
+        made.add(note("Without this the scheduler's commands are not found there."))
+        made.add("prologue", list(survey.prologue))
+    return made
 
 
 def _scheduler(survey: Survey, queue: FoundQueue | None) -> Table:
-    table = _table(kind=survey.scheduler)
+    made = table(kind=survey.scheduler)
     if queue is not None:
         why = "the scheduler's own default" if queue.default else "a choice: there is no default"
-        table.add("default_queue", _told(queue.name, why))
+        made.add("default_queue", told(queue.name, why))
     if survey.account_required:
-        table.add("account_required", _told(True, f"accounts: {_some(survey.accounts)}"))
+        made.add("account_required", told(True, f"accounts: {_some(survey.accounts)}"))
     elif survey.default_account:
-        table.add(
-            tomlkit.comment(
-                _clean(
-                    f"Jobs without an account are charged to {survey.default_account}, yours"
-                    f" of: {_some(survey.accounts)}"
-                )
-            )
-        )
+        known = f"{survey.default_account}, yours of: {_some(survey.accounts)}"
+        made.add(note(f"Jobs without an account are charged to {known}"))
     if survey.dialect:
-        table.add("pbs", _table(dialect=survey.dialect))
-    units = tomlkit.table()
-    if survey.memory_unit in ("KB", "MB", "GB", "TB"):
-        units.add("memory_unit", _told(survey.memory_unit, "LSF_UNIT_FOR_LIMITS of lsf.conf"))
-    if survey.memory_per:
-        units.add("memory_per", _told(survey.memory_per, "RESOURCE_RESERVE_PER_TASK of bparams"))
-    if survey.scheduler == "lsf" and len(units):
-        table.add("lsf", units)
-    return table
+        made.add("pbs", table(dialect=survey.dialect))
+    if survey.scheduler == "lsf" and (units := _lsf(survey)):
+        made.add("lsf", units)
+    return made
 
 
-def _queues(survey: Survey) -> Any:
+def _lsf(survey: Survey) -> Table:
+    unit = survey.memory_unit if survey.memory_unit in ("KB", "MB", "GB", "TB") else None
+    per = survey.memory_per
+    return table(
+        memory_unit=unit and told(unit, "LSF_UNIT_FOR_LIMITS of lsf.conf"),
+        memory_per=per and told(per, "RESOURCE_RESERVE_PER_TASK of bparams"),
+    )
+
+
+def _queues(survey: Survey) -> AoT:
+    by_name: dict[str, FoundQueue] = {}
+    for queue in usable(survey):
+        by_name.setdefault(queue.name, queue)
     array = tomlkit.aot()
-    for queue in survey.queues:
-        if queue.open and queue.allowed is not False:
-            array.append(_queue(queue, survey))
+    for queue in by_name.values():
+        array.append(_queue(queue, survey))
     return array
 
 
 def _queue(queue: FoundQueue, survey: Survey) -> Table:
     kinds = queue.nodes
-    table = tomlkit.table()
-    for kind in kinds:
-        table.add(tomlkit.comment(_clean(kind_words(kind))))
-    table.add("name", tomlkit.item(queue.name))
-    for key, value in (
-        ("qos", queue.qos),
-        ("max_walltime", queue.max_walltime and str(queue.max_walltime)),
-        ("min_nodes", queue.min_nodes),
-        ("max_nodes", min(filter(None, (queue.max_nodes, queue.total_nodes)), default=None)),
-        ("cores_per_node", max((kind.cores for kind in kinds), default=None)),
-        ("memory_per_node", _most_memory(queue)),
-        ("gpus_per_node", max((kind.gpus for kind in kinds), default=0) or None),
-        ("max_jobs", min(filter(None, (queue.max_jobs, survey.max_jobs)), default=None)),
-    ):
-        if value is not None:
-            table.add(key, tomlkit.item(value))
-    if survey.scheduler == "slurm" and takes_whole_nodes(queue):
-        table.add("memory_as", _told("whole", "its jobs get whole nodes"))
-    elif survey.scheduler == "slurm" and kinds and all(kind.memory is None for kind in kinds):
-        table.add("memory_as", _told("none", "the scheduler knows of no memory to ask for"))
-    if queue.allowed is None:
-        table.add("choose", _told(False, "whether it takes your jobs could not be told"))
-    return table
+    unsure = queue.allowed is None
+    return table(
+        map(kind_words, kinds),
+        name=queue.name,
+        qos=queue.qos,
+        max_walltime=queue.max_walltime and str(queue.max_walltime),
+        min_nodes=queue.min_nodes,
+        max_nodes=min(filter(None, (queue.max_nodes, queue.total_nodes)), default=None),
+        cores_per_node=max((kind.cores for kind in kinds), default=None),
+        memory_per_node=_most_memory(queue),
+        gpus_per_node=max((kind.gpus for kind in kinds), default=0) or None,
+        max_jobs=min(filter(None, (queue.max_jobs, survey.max_jobs)), default=None),
+        memory_as=_memory_as(queue) if survey.scheduler == "slurm" else None,
+        choose=told(False, "whether it takes your jobs could not be told") if unsure else None,
+    )
+
+
+def _memory_as(queue: FoundQueue) -> object:
+    """How SLURM's memory is asked for, where not of each node; None for that."""
+    if takes_whole_nodes(queue):
+        return told("whole", "its jobs get whole nodes")
+    if queue.nodes and all(kind.memory is None for kind in queue.nodes):
+        return told("none", "the scheduler knows of no memory to ask for")
+    return None
 
 
 def _most_memory(queue: FoundQueue) -> str | None:
@@ -228,24 +236,16 @@ def _readable(size: Memory) -> Memory:
 
 
 def _environments(chosen: FoundEnvironment | None, others: tuple[FoundEnvironment, ...]) -> Table:
-    table = tomlkit.table(is_super_table=True)
-    default = tomlkit.table()
+    made = tomlkit.table(is_super_table=True)
     if chosen is None:
-        default.add(tomlkit.comment("No Python with JupyterLab was found: name yours here."))
-        default.add("python", tomlkit.item("python3"))
+        lost = "No Python with JupyterLab was found: name yours here."
+        made.add("default", table([lost], python="python3"))
     else:
-        for line in env_words(chosen):
-            default.add(tomlkit.comment(_clean(line)))
-        default.add("python", tomlkit.item(chosen.python))
-    table.add("default", default)
+        made.add("default", table(env_words(chosen), python=chosen.python))
     names = _names(others)
-    for one in others[:_OTHERS]:
-        inner = tomlkit.table()
-        for line in env_words(one):
-            inner.add(tomlkit.comment(_clean(line)))
-        inner.add("python", tomlkit.item(one.python))
-        table.add(names[one.python], inner)
-    return table
+    for one in others:
+        made.add(names[one.python], table(env_words(one), python=one.python))
+    return made
 
 
 def _names(others: tuple[FoundEnvironment, ...]) -> dict[str, str]:
@@ -263,49 +263,26 @@ def _names(others: tuple[FoundEnvironment, ...]) -> dict[str, str]:
 
 def _session(queue: FoundQueue | None) -> Table:
     sizes = choose_sizes(queue)
-    table = tomlkit.table()
-    table.add(tomlkit.comment("What `hpclaunch start` asks for by default: a choice."))
-    table.add("walltime", tomlkit.item(str(sizes.walltime)))
-    table.add("cores", tomlkit.item(sizes.cores))
-    if sizes.memory is not None:
-        table.add("memory", tomlkit.item(str(sizes.memory)))
-    return table
+    return table(
+        ["What `hpclaunch start` asks for by default: a choice."],
+        walltime=str(sizes.walltime),
+        cores=sizes.cores,
+        memory=sizes.memory and str(sizes.memory),
+    )
 
 
 def _dask(queue: FoundQueue | None) -> Table:
     sizes = choose_sizes(queue)
-    table = tomlkit.table()
-    table.add(tomlkit.comment("One worker, with `--workers N`: a choice."))
-    table.add("cores", tomlkit.item(sizes.worker_cores))
-    if sizes.worker_memory is not None:
-        table.add("memory", tomlkit.item(str(sizes.worker_memory)))
-    else:
-        guess = Memory(2 * 10**9 * sizes.worker_cores)
-        table.add("memory", _told(str(guess), "a guess: what nodes have is not known"))
-    if sizes.processes > 1:
-        table.add("processes", _told(sizes.processes, "workers of one job, which has a whole node"))
-    return table
-
-
-def _table(**values: Any) -> Table:
-    table = tomlkit.table()
-    for key, value in values.items():
-        if value is not None:
-            table.add(key, tomlkit.item(value))
-    return table
-
-
-def _told(value: Any, comment: str) -> Any:
-    item = tomlkit.item(value).comment(_clean(comment))
-    item.trivia.comment_ws = "  "
-    return item
+    memory, guess = sizes.worker_memory, Memory(2 * 10**9 * sizes.worker_cores)
+    many = told(sizes.processes, "workers of one job, which has a whole node")
+    return table(
+        ["One worker, with `--workers N`: a choice."],
+        cores=sizes.worker_cores,
+        memory=str(memory) if memory else told(str(guess), "a guess: what nodes have is not known"),
+        processes=many if sizes.processes > 1 else None,
+    )
 
 
 def _some(names: tuple[str, ...] | None, most: int = 12) -> str:
     names = names or ()
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "") or "not known"
-
-
-def _clean(text: str) -> str:
-    """One printable line, whatever a site may have said."""
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)

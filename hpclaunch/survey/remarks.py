@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from hpclaunch.survey.findings import FoundEnvironment, FoundNodes, FoundQueue, Survey
 
-__all__ = ["env_words", "found_lines", "kind_words", "remarks"]
+__all__ = ["env_words", "found_lines", "kind_words", "remarks", "wrapped"]
 
 
 def remarks(
@@ -66,7 +66,7 @@ def env_words(one: FoundEnvironment) -> list[str]:
     has = ", ".join(f"{name} {version}" for name, version in one.versions.items())
     if not one.version:
         return ["Not looked at, or it does not run on the login node."]
-    return _wrapped(f"Python {one.version}" + (f" with {has}" if has else ""))
+    return wrapped(f"Python {one.version}" + (f" with {has}" if has else ""))
 
 
 def found_lines(survey: Survey) -> Iterator[str]:
@@ -74,13 +74,13 @@ def found_lines(survey: Survey) -> Iterator[str]:
     closed = [one.name for one in survey.queues if not one.open]
     refused = [one.name for one in survey.queues if one.open and one.allowed is False]
     if closed:
-        yield from _wrapped(f"Queues that run no jobs now: {', '.join(closed)}")
+        yield from wrapped(f"Queues that run no jobs now: {', '.join(closed)}")
     if refused:
-        yield from _wrapped(f"Queues that do not take your jobs: {', '.join(refused)}")
+        yield from wrapped(f"Queues that do not take your jobs: {', '.join(refused)}")
     shown = [one for one in survey.interfaces if one.kind != "loopback"]
     if shown:
         words = (f"{one.name} {one.address}{f' ({one.kind})' if one.kind else ''}" for one in shown)
-        yield from _wrapped(f"Interfaces of the login node: {', '.join(words)}")
+        yield from wrapped(f"Interfaces of the login node: {', '.join(words)}")
         yield "Where workers need one in particular: network.interface."
     for place in survey.filesystems:
         where = f"${place.variable} = {place.path}"
@@ -89,12 +89,13 @@ def found_lines(survey: Survey) -> Iterator[str]:
     if survey.module_system:
         yield f"Module system: {survey.module_system}"
     if survey.modules:
-        yield from _wrapped(f"Modules with a Python, perhaps: {', '.join(survey.modules[:30])}")
+        yield from wrapped(f"Modules with a Python, perhaps: {', '.join(survey.modules[:30])}")
     if survey.node_ssh:
         yield "ssh to compute nodes seems to be allowed (HostbasedAuthentication)."
 
 
-def _wrapped(text: str) -> list[str]:
+def wrapped(text: str) -> list[str]:
+    """Lines that fit behind a ``#``."""
     return textwrap.wrap(
         text, 96, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
     )

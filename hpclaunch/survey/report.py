@@ -103,8 +103,8 @@ class Report:
 def _parts(text: str) -> Iterator[tuple[str, Answer]]:
     name, command = "", ""
     said: dict[str, list[str]] = {"|": [], "!": []}
-    for line in text.splitlines():
-        mark, _, rest = line.strip("\r").lstrip().partition(" ")
+    for line in text.split("\n"):
+        mark, _, rest = _printable(line.rstrip("\r").lstrip(" ")).partition(" ")
         if mark == "@":
             if name:
                 yield name, Answer(command, None, *_joined(said))
@@ -120,6 +120,13 @@ def _parts(text: str) -> Iterator[tuple[str, Answer]]:
             name = ""
     if name:
         yield name, Answer(command, None, *_joined(said))
+
+
+def _printable(line: str) -> str:
+    """Nothing that a site says may reach a terminal or a profile as anything but text."""
+    return "".join(
+        char if char.isprintable() or char == "\t" else "\N{REPLACEMENT CHARACTER}" for char in line
+    )
 
 
 def _joined(said: dict[str, list[str]]) -> tuple[str, str]:

@@ -5,22 +5,15 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from hpclaunch.survey.findings import FoundNodes, FoundQueue, Survey
 from hpclaunch.survey.numbers import count, days_clock, merged
 from hpclaunch.survey.report import Report
+from hpclaunch.survey.slurm_rights import Limits, Rights
 from hpclaunch.units import Memory
 
 __all__ = ["read_slurm"]
-
-
-@dataclass(frozen=True)
-class _Qos:
-    """The QOS that this user may ask for, and the one of jobs that name none."""
-
-    allowed: frozenset[str] = frozenset()
-    default: str | None = None
 
 
 def read_slurm(survey: Survey, report: Report) -> Survey:
@@ -30,18 +23,15 @@ def read_slurm(survey: Survey, report: Report) -> Survey:
     partitions = [one for one in partitions if "PartitionName" in one]
     if not partitions:
         return survey
-    accounts = _accounts(report)
+    rights = Rights.read(report, config.get("ClusterName", ""))
     nodes = _nodes(report)
     groups = set(report.line("site.groups").split())
     queues = tuple(
-        _queue(one, nodes.get(one["PartitionName"], ()), accounts, groups, _qos(report))
-        for one in partitions
+        _queue(one, nodes.get(one["PartitionName"], ()), rights, groups) for one in partitions
     )
-    enforced = "associations" in config.get("AccountingStorageEnforce", "").split(",") or (
-        "limits" in config.get("AccountingStorageEnforce", "").split(",")
-    )
-    default = _default_account(report)
-    known = report.out("accounts.user") is not None
+    enforced = config.get("AccountingStorageEnforce", "").split(",")
+    known = bool(config) and report.out("accounts.user") is not None
+    needed = bool({"associations", "limits", "qos", "safe", "all"} & set(enforced))
     max_array = count(config.get("MaxArraySize"))
     return replace(
         survey,
@@ -49,10 +39,10 @@ def read_slurm(survey: Survey, report: Report) -> Survey:
         release=report.line("slurm.version"),
         cluster=config.get("ClusterName", ""),
         queues=queues,
-        accounts=accounts,
-        default_account=default,
-        account_required=(enforced and default is None) if config and known else None,
-        max_jobs=_most_jobs(report),
+        accounts=rights.accounts,
+        default_account=rights.default_account,
+        account_required=(needed and rights.default_account is None) if known else None,
+        max_jobs=rights.limits(None, None).jobs,
         max_array=max_array - 1 if max_array and max_array > 1 else None,
         notes=(*survey.notes, *_notes(report, config, queues)),
     )
@@ -72,25 +62,28 @@ def _words(line: str) -> dict[str, str]:
 def _queue(
     words: Mapping[str, str],
     nodes: tuple[FoundNodes, ...],
-    accounts: tuple[str, ...] | None,
+    rights: Rights,
     groups: set[str],
-    qos: _Qos,
 ) -> FoundQueue:
     most = count(words.get("MaxNodes"))
     least = count(words.get("MinNodes"))
     cap = count(words.get("MaxMemPerNode"))
     cores = count(words.get("MaxCPUsPerNode"))
+    _, qos = rights.admitted_qos(words.get("AllowQos", "ALL"))
+    limits = rights.limits(words.get("QoS"), qos)
+    longest = Limits(days_clock(words.get("MaxTime", ""))).and_also(limits).walltime
     return FoundQueue(
         name=words["PartitionName"],
         default=words.get("Default") == "YES",
         open=words.get("State", "UP") == "UP" and count(words.get("TotalNodes")) != 0,
-        max_walltime=days_clock(words.get("MaxTime", "")),
+        max_walltime=longest,
         min_nodes=least if least and least > 1 else None,
         max_nodes=most,
+        max_jobs=limits.jobs,
         nodes=tuple(_capped(one, cores, cap) for one in nodes),
-        allowed=_allowed(words, accounts, groups, qos),
+        allowed=_allowed(words, rights, groups),
         exclusive=_exclusive(words),
-        qos=_needed_qos(words, qos),
+        qos=qos,
         total_nodes=count(words.get("TotalNodes")),
     )
 
@@ -102,14 +95,6 @@ def _exclusive(words: Mapping[str, str]) -> bool | None:
     return shares.startswith("EXCLUSIVE") if shares else None
 
 
-def _needed_qos(words: Mapping[str, str], qos: _Qos) -> str | None:
-    """The QOS that jobs must name, where the user's default one is not admitted."""
-    admitted = words.get("AllowQos", "ALL")
-    if admitted == "ALL" or not qos.allowed or qos.default in admitted.split(","):
-        return None
-    return next((one for one in admitted.split(",") if one in qos.allowed), None)
-
-
 def _capped(nodes: FoundNodes, cores: int | None, mebibytes: int | None) -> FoundNodes:
     """Nodes, with what a partition lets one job have of each."""
     memory = nodes.memory
@@ -118,14 +103,9 @@ def _capped(nodes: FoundNodes, cores: int | None, mebibytes: int | None) -> Foun
     return replace(nodes, cores=min(nodes.cores, cores or nodes.cores), memory=memory)
 
 
-def _allowed(
-    words: Mapping[str, str], accounts: tuple[str, ...] | None, groups: set[str], qos: _Qos
-) -> bool | None:
+def _allowed(words: Mapping[str, str], rights: Rights, groups: set[str]) -> bool | None:
     """Whether a partition takes jobs of this user; by what its line says."""
-    if words.get("RootOnly") == "YES":
-        return False
-    listed = words.get("AllowQos", "ALL")
-    if listed != "ALL" and qos.allowed and not qos.allowed & set(listed.split(",")):
+    if words.get("RootOnly") == "YES" or not rights.admitted_qos(words.get("AllowQos", "ALL"))[0]:
         return False
     admitted = words.get("AllowGroups", "ALL")
     if admitted != "ALL" and groups and not groups & set(admitted.split(",")):
@@ -133,9 +113,9 @@ def _allowed(
     wanted, denied = words.get("AllowAccounts", "ALL"), words.get("DenyAccounts")
     if wanted == "ALL" and not denied:
         return True
-    if accounts is None:
+    if rights.accounts is None:
         return None
-    fits = {one for one in accounts if wanted == "ALL" or one in wanted.split(",")}
+    fits = {one for one in rights.accounts if wanted == "ALL" or one in wanted.split(",")}
     return bool(fits - set((denied or "").split(",")))
 
 
@@ -188,50 +168,6 @@ def _usable(text: str) -> dict[tuple[str, int, int], tuple[int, int]]:
     return found
 
 
-def _accounts(report: Report) -> tuple[str, ...] | None:
-    text = report.out("accounts.assoc")
-    if text is None:
-        return None
-    return tuple(dict.fromkeys(row[1] for row in _rows(text, 8) if row[1]))
-
-
-def _qos(report: Report) -> _Qos:
-    rows = list(_rows(report.out("accounts.assoc") or "", 8))
-    allowed = frozenset(one for row in rows for one in row[6].split(",") if one)
-    named = {row[7] for row in rows if row[7]}
-    if len(named) == 1:
-        return _Qos(allowed, named.pop())
-    # Without a default of the association SLURM takes "normal", or the only one there is.
-    return _Qos(allowed, "normal" if "normal" in allowed else next(iter(sorted(allowed)), None))
-
-
-def _default_account(report: Report) -> str | None:
-    rows = list(_rows(report.out("accounts.user") or "", 2))
-    return (rows[0][1] or None) if rows else None
-
-
-def _most_jobs(report: Report) -> int | None:
-    """Jobs that this user may have submitted, where all associations or the default QOS say so."""
-    rows = list(_rows(report.out("accounts.assoc") or "", 8))
-    limits = [count(row[4]) for row in rows]
-    qos = {row[0]: count(row[3]) for row in _rows(report.out("accounts.qos") or "", 5)}
-    defaults = {row[7] or (row[6] if "," not in row[6] else "") for row in rows}
-    by_qos = [qos.get(one) for one in defaults]
-    told = [
-        max(one for one in some if one is not None)
-        for some in (limits, by_qos)
-        if some and None not in some
-    ]
-    return min(told, default=None)
-
-
-def _rows(text: str, width: int) -> Iterator[list[str]]:
-    for line in text.splitlines():
-        row = line.strip().split("|")
-        if len(row) == width:
-            yield row
-
-
 def _notes(
     report: Report, config: Mapping[str, str], queues: tuple[FoundQueue, ...]
 ) -> Iterator[str]:
@@ -245,7 +181,3 @@ def _notes(
         )
     if queues and not any(one.nodes for one in queues):
         yield "sinfo names no nodes: sizes of nodes are not known"
-    for row in _rows(report.out("accounts.assoc") or "", 8):
-        longest = days_clock(row[5])
-        if longest:
-            yield f"jobs of account {row[1]} may run for {longest} at most"

@@ -77,7 +77,7 @@ def read_survey(text: str) -> Survey:
     if survey.scheduler is None:
         survey = replace(survey, notes=(*survey.notes, *_no_scheduler(report)))
     survey = read_machine(survey, report)
-    return replace(survey, prologue=_prologue(report))
+    return replace(survey, prologue=_prologue(report, survey.scheduler))
 
 
 def _no_scheduler(report: Report) -> Iterator[str]:
@@ -91,7 +91,8 @@ def survey_script() -> str:
     return remote_command("survey.sh")[2]
 
 
-def _prologue(report: Report) -> tuple[str, ...]:
+def _prologue(report: Report, scheduler: str | None) -> tuple[str, ...]:
     """Lines after which the scheduler's commands are found."""
-    lines = (line for one in report.named("prologue").values() for line in one.out.splitlines())
+    command = {"slurm": "sinfo", "pbs": "qstat", "lsf": "bqueues"}.get(scheduler or "", "")
+    lines = (report.out(f"prologue.{command}") or "").splitlines()
     return tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))

@@ -9,8 +9,10 @@ set -u
 LC_ALL=C
 export LC_ALL
 umask 077
-limit=20  # seconds of a command
-most=60000  # lines of an answer
+limit=${HPCLAUNCH_SURVEY_SECONDS:-20} # of a command
+most=60000 # lines of an answer
+whole=200 # seconds, after which nothing more is asked
+began=$(date +%s)
 PATH=$PATH:/usr/sbin:/sbin
 hung=" "
 
@@ -18,28 +20,42 @@ tmp=$(mktemp -d "${TMPDIR:-/tmp}/survey.XXXXXX") || {
     echo "no temporary directory can be made below ${TMPDIR:-/tmp}" >&2
     exit 1
 }
-trap 'rm -rf "$tmp"' EXIT
+asked=
+trap 'kill $asked 2>/dev/null; rm -rf "$tmp"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 trap 'exit 129' HUP
 
 there() { command -v "$1" >/dev/null 2>&1; }
 
-limited() { # run a program, for $limit seconds at most; 124 is "too long"
+limited() { # run a program, for $limit seconds at most; 124 and more than 128 are "too long"
+    # In the background, as a shell looks after signals while it waits, and not before.
     if there timeout; then
-        timeout -k 2 "$limit" "$@"
-        return
+        timeout -k 2 "$limit" "$@" &
+        asked=$!
+        wait "$asked"
+        status=$?
+    else
+        (
+            trap - EXIT INT TERM HUP
+            exec "$@"
+        ) &
+        asked=$!
+        (
+            trap - EXIT INT TERM HUP
+            exec >/dev/null 2>&1
+            sleep "$limit"
+            kill "$asked"
+            sleep 2
+            kill -9 "$asked"
+        ) &
+        watch=$!
+        wait "$asked" 2>/dev/null
+        status=$?
+        kill -9 "$watch" 2>/dev/null # by no signal for which it may still have our traps
+        wait "$watch" 2>/dev/null
     fi
-    "$@" &
-    asked=$!
-    (
-        exec >/dev/null 2>&1
-        sleep "$limit" && kill "$asked" && sleep 2 && kill -9 "$asked"
-    ) &
-    watch=$!
-    wait "$asked"
-    status=$?
-    kill "$watch" 2>/dev/null || status=124
+    asked=
     return "$status"
 }
 
@@ -53,6 +69,10 @@ ask() { # NAME COMMAND...: after a silence nothing more of NAME's kind is asked
         return
         ;;
     esac
+    if [ $(($(date +%s) - began)) -gt "$whole" ]; then
+        printf '! not asked: there was no time left\n= 124\n'
+        return
+    fi
     limited "$@" </dev/null >"$tmp/out" 2>"$tmp/err"
     status=$?
     awk -v most="$most" 'NR > most { exit } { print "| " $0 }' "$tmp/out"
@@ -93,7 +113,7 @@ seek() { # COMMAND
     printf 'PATH=$PATH:%s; export PATH\n' "$(dirname "$found")"
     # shellcheck disable=SC2016
     limited "$login" -lc env </dev/null 2>/dev/null |
-        sed -n 's/^\(\(LSF\|LSB\|PBS\|SLURM\)_[A-Z_]*\)=\([-A-Za-z0-9_./:]*\)$/\1=\3; export \1/p'
+        sed -n 's/^\(LSF_ENVDIR\|LSF_BINDIR\|LSF_SERVERDIR\|LSF_LIBDIR\|PBS_CONF_FILE\|SLURM_CONF\)=\([-A-Za-z0-9_./]*\)$/\1=\2; export \1/p'
 }
 
 printf 'hpclaunch-survey 1\n'
@@ -107,7 +127,7 @@ ask site.day date +%Y-%m-%d
 # shellcheck disable=SC2016
 ask site.shell sh -c 'printf "%s\n" "${SHELL:-}"'
 
-for command in sinfo pbsnodes bqueues; do
+for command in sinfo qstat bqueues; do
     if ! there "$command"; then
         seek "$command" >"$tmp/prologue"
         if [ -s "$tmp/prologue" ]; then
@@ -144,11 +164,12 @@ if there sinfo && there scontrol; then
     fi
 fi
 
-if there pbsnodes && there qstat; then
+if there qstat; then
     ask pbs.server qstat -Bf
     ask pbs.queues qstat -Qf
     # shellcheck disable=SC2016
-    ask pbs.nodes sh -c 'pbsnodes -av >"$1" || exit; grep -E \
+    ask pbs.nodes sh -c 'pbsnodes -av >"$1" 2>/dev/null || pbsnodes -a >"$1" || exit
+        grep -E \
         "^[^[:space:]]|^ +(state|queue|sharing|resources_available\.[A-Za-z_]+|np|properties|status) =" "$1"
         exit 0' sh "$tmp/nodes"
 fi
@@ -211,34 +232,32 @@ for name in names.split():
     except Exception:
         pass
 END
-{
+# In a process of its own: a directory of a dead server would hold us up for ever.
+# shellcheck disable=SC2016
+limited sh -c '
     for python in "$@"; do
         case $python in
-        \~/*) printf '%s\n' "$HOME/${python#\~/}" ;;
-        */*) printf '%s\n' "$python" ;;
-        *) command -v "$python" || printf '%s\n' "$python" ;;
+        \~/*) printf "%s\n" "$HOME/${python#\~/}" ;;
+        */*) printf "%s\n" "$python" ;;
+        *) command -v "$python" ;;
         esac
     done
     command -v python3
-    limited "$login" -lc 'command -v python3' </dev/null 2>/dev/null | tail -n 1
     for root in "$HOME" /opt /usr/local /sw /apps /software; do
-        for python in "$root"/*conda*/bin/python "$root"/*mamba*/bin/python \
-            "$root"/*forge*/bin/python "$root"/*conda*/envs/*/bin/python \
-            "$root"/*mamba*/envs/*/bin/python "$root"/*forge*/envs/*/bin/python \
-            "$root"/.conda/envs/*/bin/python "$root"/envs/*/bin/python "$root"/*env*/bin/python; do
-            printf '%s\n' "$python"
+        for prefix in "$root"/*conda* "$root"/*mamba* "$root"/*forge* "$root"/*conda*/envs/* \
+            "$root"/*mamba*/envs/* "$root"/*forge*/envs/* "$root"/.conda/envs/* "$root"/envs/* \
+            "$root"/*env*; do
+            if [ -x "$prefix/bin/python" ]; then printf "%s\n" "$prefix/bin/python"; fi
         done
     done
-    sed -n 's|^/.*|&/bin/python|p' "$HOME/.conda/environments.txt" 2>/dev/null
-} | awk '!seen[$0]++' >"$tmp/pythons"
+    sed -n "s|^/.*|&/bin/python|p" "$HOME/.conda/environments.txt" 2>/dev/null
+' sh "$@" </dev/null >"$tmp/found" 2>/dev/null
+limited "$login" -lc 'command -v python3' </dev/null 2>/dev/null | tail -n 1 >>"$tmp/found"
+awk '/^\// && !seen[$0]++ && ++count <= 24' "$tmp/found" >"$tmp/pythons"
 count=0
 while read -r python; do
-    case $# in 0) asked_for=no ;; *) asked_for=yes ;; esac
-    if [ -x "$python" ] || { [ "$count" -eq 0 ] && [ "$asked_for" = yes ]; }; then
-        count=$((count + 1))
-        [ "$count" -le 24 ] || break
-        ask "python.$count" "$python" -I "$tmp/look.py"
-        hung=" "
-    fi
+    count=$((count + 1))
+    ask "python.$count" "$python" -I "$tmp/look.py"
+    hung=" "
 done <"$tmp/pythons"
 printf '@ end\n'

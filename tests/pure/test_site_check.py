@@ -23,8 +23,8 @@ from hpclaunch.sessions.way import Way
 from hpclaunch.sites.catalog import LoadedSite
 from hpclaunch.survey.findings import FoundNodes
 from hpclaunch.units import Memory
+from tests.pure.findings import queue, survey
 from tests.pure.sites import load_content, slurm_with
-from tests.pure.surveys import queue, survey
 
 QUEUE: dict[str, Any] = {"name": "compute"}
 FACTS = NodeFacts(
