@@ -180,6 +180,17 @@ def test_the_profile_of_the_cluster_holds(laptop: Laptop, cluster: Cluster) -> N
 
 
 @on_cluster
+def test_a_profile_that_was_just_written_holds(laptop: Laptop, cluster: Cluster) -> None:
+    config = str(PROFILE.parents[1] / "run" / "ssh_config")
+    done = laptop.run("site", "init", "hpclaunch-login", "--ssh-config", config, "--name", "new")
+    assert done.returncode == 0, done.stderr
+    lines = checked(laptop, "new", "--no-job")
+    told = [one for one in lines.values() if one != ("unknown", "no job was run")]
+    assert {result for result, _ in told} == {"holds"}
+    assert "queues.compute.memory_per_node" in lines
+
+
+@on_cluster
 @pytest.mark.long
 def test_a_job_that_only_waits_says_nothing_against_the_site(
     laptop: Laptop, cluster: Cluster
