@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from hpclaunch.checks.line import Fix, Line, differs, holds, unknown
-from hpclaunch.checks.queues import check_queues, found_queue, named_queues
+from hpclaunch.checks.queues import check_queues, found_queue, named_queues, other_cluster
 from hpclaunch.sessions.environments import Interpreter
 from hpclaunch.sites.catalog import LoadedSite
 from hpclaunch.survey.findings import Survey
@@ -33,6 +33,11 @@ def check_survey(loaded: LoadedSite, survey: Survey, account: str | None) -> Ite
         yield differs("scheduler.kind", f"{survey.scheduler} ({survey.release})")
         return
     yield holds("scheduler.kind", survey.release or kind)
+    elsewhere = other_cluster(loaded.site, survey)
+    if elsewhere is not None:
+        asked = f"cluster {survey.cluster} was asked, and the profile's commands go to {elsewhere}"
+        yield unknown("queues", asked)
+        return
     yield from _account(loaded, survey, account)
     lsf = loaded.site.scheduler.lsf
     if lsf is not None and survey.memory_unit is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,13 +14,22 @@ from hpclaunch.sites.model import Queue, Site
 from hpclaunch.survey.findings import FoundNodes, FoundQueue, Survey
 from hpclaunch.units import Memory, Walltime
 
-__all__ = ["check_queues", "found_queue", "named_queues"]
+__all__ = ["check_queues", "found_queue", "named_queues", "other_cluster"]
 
 
 def check_queues(loaded: LoadedSite, survey: Survey) -> Iterator[Line]:
     """Each queue that the profile describes: whether it is there, and its limits."""
     for index, queue in enumerate(loaded.site.queues):
         yield from _queue(loaded, survey, index, queue)
+
+
+def other_cluster(site: Site, survey: Survey) -> str | None:
+    """The cluster to which the profile's commands go, where that is not the one that was asked."""
+    for option in site.scheduler.options:
+        match = re.fullmatch(r"(?:--clusters?=|-M\s*)(\S+)", option)
+        if match and match[1] != survey.cluster:
+            return match[1]
+    return None
 
 
 def named_queues(site: Site) -> Iterator[tuple[Place, str]]:

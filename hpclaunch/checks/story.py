@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from hpclaunch.checks.line import Line, differs, holds, unknown
 from hpclaunch.checks.login import check_environments, check_survey
 from hpclaunch.checks.node import check_job, check_node
-from hpclaunch.checks.queues import found_queue
+from hpclaunch.checks.queues import found_queue, other_cluster
 from hpclaunch.errors import HpclaunchError, PlanError, TransportError
 from hpclaunch.plan import environment_name
 from hpclaunch.sessions.environments import Interpreter, look_at_environments
@@ -70,7 +70,9 @@ def visit(trip: Trip, *, timeout: float | None) -> Visit:
     environments = look_at_environments(keeper, site)
     found, no_job = None, _NO_JOB
     if timeout is not None:
-        found, no_job = run_job(trip if survey is None else _able(trip, survey), timeout=timeout)
+        comparable = survey is not None and other_cluster(site, survey) is None
+        able = _able(trip, survey) if survey is not None and comparable else trip
+        found, no_job = run_job(able, timeout=timeout)
     return Visit(survey, environments, found, no_survey, no_job)
 
 

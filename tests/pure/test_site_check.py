@@ -164,6 +164,16 @@ def test_another_scheduler_ends_the_comparison(tmp_path):
     assert lines_of(tmp_path, survey(scheduler=None))["scheduler.kind"].result == "unknown"
 
 
+@pytest.mark.parametrize("option", ["--clusters=c5", "-M c5", "-Mc5"])
+def test_queues_of_another_cluster_are_not_those_that_were_told(tmp_path, option):
+    tables = {"scheduler": {"kind": "slurm", "options": [option]}, "queues": [{"name": "batch"}]}
+    lines = lines_of(tmp_path, survey(cluster="es"), account="old", **tables)
+    assert list(lines) == ["scheduler.kind", "queues"]
+    found = "cluster es was asked, and the profile's commands go to c5"
+    assert lines["queues"] == unknown("queues", found)
+    assert lines_of(tmp_path, survey(cluster="c5"), **tables)["queues.batch"].result == "differs"
+
+
 def test_an_account_is_one_that_the_user_may_charge(tmp_path):
     assert lines_of(tmp_path, account="proj2")["account"].result == "holds"
     assert lines_of(tmp_path, survey(accounts=None), "proj2")["account"].result == "unknown"
