@@ -48,7 +48,7 @@ def _interfaces(report: Report) -> Iterator[FoundInterface]:
             kinds[words[0]] = _KINDS.get(words[1], "")
     seen = set()
     for line in (report.out("net.addresses") or "").splitlines():
-        match = re.match(r"\d+:\s+(\S+)\s+inet (\d+(?:\.\d+){3})", line, re.ASCII)
+        match = re.match(r"\d+:\s+([^\s@]+)\S*\s+inet (\d+(?:\.\d+){3})", line, re.ASCII)
         virtual = match and re.match(r"(docker|br-|veth|virbr|cni|tun|tap)", match[1])
         if match and not virtual and match[1] not in seen:
             seen.add(match[1])
@@ -57,18 +57,16 @@ def _interfaces(report: Report) -> Iterator[FoundInterface]:
 
 def _filesystems(report: Report) -> Iterator[FoundFilesystem]:
     for variable, answer in report.named("files").items():
+        # df's heads and row, the path, and whether it can be written
         lines = answer.out.splitlines()
-        place = next((line for line in lines[1:] if line.startswith("/")), "")
-        # df's own row: source, kind, ..., mount point
-        row = next((line.split() for line in lines if re.search(r"\s\d+%\s", line)), [])
-        path = lines[-2] if len(lines) >= 3 and lines[-2].startswith("/") else place
-        if not path:
+        if len(lines) != 4 or not lines[2].startswith("/"):
             continue
+        row, path = lines[1].split(), lines[2]
         word = row[1].lower() if len(row) > 1 else ""
         kind = next((one for one in _SHARED if one in word), "local" if word else "")
         # A local kind says nothing sure: home may be the same directory everywhere by other means.
         shared = True if kind in _SHARED else None
-        writable = {"writable": True, "read-only": False}.get(lines[-1].strip())
+        writable = {"writable": True, "read-only": False}.get(lines[3].strip())
         yield FoundFilesystem(path, kind or "unknown", variable, shared, writable)
 
 
@@ -85,7 +83,7 @@ def _module_system(report: Report) -> str | None:
 def _module_names(text: str) -> Iterator[str]:
     """Names of modules that look like a Python; ``(default)`` and paths left out."""
     for line in text.splitlines():
-        name = re.sub(r"\((?:default|D|L)[^)]*\)$", "", line.strip()).rstrip("/")
+        name = re.sub(r"\s*\((?:default|D|L)[^)]*\)$", "", line.strip()).rstrip("/")
         if name and not name.startswith("/") and " " not in name and not name.endswith(":"):
             yield name
 

@@ -98,7 +98,7 @@ seek() { # COMMAND
             *) grep -Eqi 'slurm|pbs|lsf|torque|batch|sched' "$file" 2>/dev/null ;;
             esac; then
             # shellcheck disable=SC2016
-            if limited sh -c '. "$1" && command -v "$2"' sh "$file" "$1" </dev/null >/dev/null 2>&1; then
+            if limited sh -c '. "$1"; command -v "$2"' sh "$file" "$1" </dev/null >/dev/null 2>&1; then
                 printf '. %s\n' "$file"
                 return
             fi
@@ -111,9 +111,13 @@ seek() { # COMMAND
     esac
     # shellcheck disable=SC2016
     printf 'PATH=$PATH:%s; export PATH\n' "$(dirname "$found")"
-    # shellcheck disable=SC2016
-    limited "$login" -lc env </dev/null 2>/dev/null |
-        sed -n 's/^\(LSF_ENVDIR\|LSF_BINDIR\|LSF_SERVERDIR\|LSF_LIBDIR\|PBS_CONF_FILE\|SLURM_CONF\)=\([-A-Za-z0-9_./]*\)$/\1=\2; export \1/p'
+    limited "$login" -lc env </dev/null 2>/dev/null | exports "$theirs"
+}
+
+# What the schedulers' commands want to be told, and nothing that may be a secret.
+theirs='LSF_ENVDIR\|LSF_BINDIR\|LSF_SERVERDIR\|LSF_LIBDIR\|PBS_CONF_FILE\|SLURM_CONF'
+exports() { # NAMES: variables of an environment on stdin, as lines of sh
+    sed -n "s/^\\($1\\)=\\([-A-Za-z0-9_./:+@%,]*\\)\$/\\1=\\2; export \\1/p"
 }
 
 printf 'hpclaunch-survey 1\n'
@@ -132,10 +136,12 @@ for command in sinfo qstat bqueues; do
         seek "$command" >"$tmp/prologue"
         if [ -s "$tmp/prologue" ]; then
             ask "prologue.$command" cat "$tmp/prologue"
-            set +u  # what others have written
+            # In another shell: what others have written may do anything to variables of ours.
+            # shellcheck disable=SC2016
+            limited sh -c '. "$1" >/dev/null 2>&1; env' sh "$tmp/prologue" </dev/null 2>/dev/null |
+                exports "PATH\|LD_LIBRARY_PATH\|$theirs" >"$tmp/exports"
             # shellcheck disable=SC1091
-            . "$tmp/prologue" >/dev/null 2>&1 </dev/null
-            set -u
+            . "$tmp/exports"
         fi
     fi
 done

@@ -37,6 +37,7 @@ class Node:
         """Put a program of sh on PATH, or into another folder."""
         file = (folder or self.bin) / name
         file.parent.mkdir(exist_ok=True)
+        file.unlink(missing_ok=True)  # never through a link to the machine's own program
         file.write_text(f"#!/bin/sh\n{text}\n")
         file.chmod(0o755)
 
@@ -135,6 +136,27 @@ def test_a_scheduler_that_only_login_shells_find_gets_a_prologue(node):
     assert first == f"PATH=$PATH:{hidden}; export PATH"
     assert rest == ["LSF_ENVDIR=/opt/lsf; export LSF_ENVDIR"]
     assert "secret" not in node.text
+
+
+def test_a_prologue_does_nothing_to_the_variables_of_the_script(node):
+    """Whatever login files set; what is removed at the end is the script's own directory."""
+    hidden, precious = node.home / "slurm", node.home / "precious"
+    precious.mkdir()
+    node.program("sinfo", "echo slurm-wlm 22.05.8", hidden)
+    node.program("scontrol", "echo PartitionName=compute State=UP", hidden)
+    profile = node.home / "profile.sh"
+    profile.write_text(f"tmp={precious}\nlimit=0\nhung=' slurm '\nPATH=$PATH:{hidden}\nfalse\n")
+    text = command(node.shell, "survey.sh")[2].replace("/etc/profile.d/*.sh", str(profile))
+    text = text.replace("grep -Eqi 'slurm", "grep -Eqi 'tmp|slurm")
+    shell = shutil.which(node.shell)
+    assert shell is not None
+    done = subprocess.run(
+        [shell, "-c", text, "survey.sh"], env=node.environment, capture_output=True, text=True
+    )
+    assert precious.is_dir() and list(node.temporary.iterdir()) == []
+    survey = read_survey(done.stdout)
+    assert survey.prologue == (f". {profile}",)
+    assert [queue.name for queue in survey.queues] == ["compute"]
 
 
 def test_directories_that_variables_name_are_looked_at_and_no_other_variable(node):
