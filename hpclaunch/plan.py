@@ -26,6 +26,7 @@ from hpclaunch.block import block_job, has_block, plan_batch, plan_block
 from hpclaunch.errors import PlanError, UsageError
 from hpclaunch.limits import choose_queue, hold_against_limits, most_jobs, source_of
 from hpclaunch.node.container import Container
+from hpclaunch.node.sight import Sights
 from hpclaunch.node.spec import Batch, Block
 from hpclaunch.personal import Personal
 from hpclaunch.request import Program, Request
@@ -143,6 +144,8 @@ class Plan:
         What could not be held against the profile.
     queue_chosen : bool
         Whether nobody named the queue: it is the first of the profile that takes the job.
+    sights : Sights or None
+        What the job measures of its node first, where the session is a check of the site.
     """
 
     name: str
@@ -173,6 +176,7 @@ class Plan:
     prologue: tuple[str, ...] = ()
     epilogue: tuple[str, ...] = ()
     template: str | None = None
+    sights: Sights | None = None
 
     @property
     def dask(self) -> Cluster | None:

@@ -115,6 +115,7 @@ def agent_spec(plan: Plan) -> dict[str, object]:
         "block": plan.block and asdict(plan.block),
         "batch": plan.batch and asdict(plan.batch),
         "container": plan.container and asdict(plan.container),
+        "sights": plan.sights and asdict(plan.sights),
     }
 
 

@@ -14,6 +14,7 @@ from typing import Any, Optional
 from hpclaunch.node.container import Container
 from hpclaunch.node.files import read_json
 from hpclaunch.node.layout import Layout
+from hpclaunch.node.sight import Sights
 from hpclaunch.units import MemoryAs, memory_as
 
 __all__ = [
@@ -195,6 +196,8 @@ class Session:
         What a batch job runs; None for a session.
     container : Container or None
         The image in which all of it runs.
+    sights : Sights or None
+        What the agent measures of its node first; None where the session is no check.
     """
 
     directory: str
@@ -215,6 +218,7 @@ class Session:
     batch: Optional[Batch] = None
     scheduler_quirks: Mapping[str, Any] = field(default_factory=dict)
     container: Optional[Container] = None
+    sights: Optional[Sights] = None
 
     def path(self, name: str) -> str:
         """Absolute path of a file of the session, by its name in `Layout`."""
@@ -307,6 +311,7 @@ def session_from(directory: str, fields: Mapping[str, Any]) -> Session:
         batch=_batch(directory, fields["batch"]) if fields.get("batch") else None,
         scheduler_quirks=dict(fields.get("scheduler_quirks") or {}),
         container=_container(fields["container"]) if fields.get("container") else None,
+        sights=Sights.from_dict(fields["sights"]) if fields.get("sights") else None,
     )
 
 

@@ -176,3 +176,23 @@ def test_a_batch_job_runs_its_script_and_tells_its_exit_code(
     assert "45" in done.stdout
     assert laptop.run("stop", "b").returncode == 0
     eventually(lambda: not there.fake.alive, what="no job is left")
+
+
+@on_both
+def test_a_check_tells_what_differs_and_that_its_job_waits(laptop: Laptop, there: There) -> None:
+    there.fake.hold()
+    profile = Path(there.profile)
+    with profile.open("a") as file:
+        file.write('[[queues]]\nname = "short"\nmax_walltime = "1:00:00"\ncores_per_node = 4\n')
+        file.write('[[queues]]\nname = "gone"\n')
+    done = laptop.run("site", "check", str(profile), "--json", "--timeout", "5")
+    assert done.returncode == 1, done.stderr
+    lines = {one["key"]: (one["result"], one["found"]) for one in json.loads(done.stdout)}
+    assert lines["scheduler.kind"][0] == "holds"
+    assert lines["queues.short.max_walltime"] == ("differs", "00:10:00")
+    assert lines["queues.short.cores_per_node"][0] == "holds"
+    assert lines["queues.gone"][0] == "differs"
+    assert lines["job"][0] == "unknown"
+    assert WAITING[there.fake.kind] in lines["job"][1]
+    assert there.fake.cancelled == set(there.fake.ids(1))
+    assert there.sessions == []
