@@ -146,7 +146,8 @@ def _write(place: Path, profile: Profile, *, force: bool) -> None:
     if place.parent == paths.config_dir() / "sites":
         paths.private_dir(paths.private_dir(paths.config_dir()) / "sites")
     try:
-        place.write_text(profile.text, encoding="utf-8")
+        with place.open("w" if force else "x", encoding="utf-8") as file:
+            file.write(profile.text)
     except OSError as error:
         raise HpclaunchError(
             f"{place} cannot be written: {error.strerror or error}",

@@ -27,7 +27,7 @@ __all__ = [
 _USUAL = Walltime(4 * 3600)
 _SMALL = 2 * 10**9  # bytes with which JupyterLab and a kernel are at ease
 _MUCH = 16 * 10**9
-_SESSION = ("jupyterlab", "distributed")
+_SESSION = ("jupyterlab", "distributed", "dask-jobqueue", "jupyter-server-proxy")
 _BATCH = ("mpi4py", "dask-mpi")
 
 

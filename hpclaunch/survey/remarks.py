@@ -9,6 +9,13 @@ from hpclaunch.survey.findings import FoundEnvironment, FoundNodes, FoundQueue, 
 
 __all__ = ["env_words", "found_lines", "kind_words", "remarks", "wrapped"]
 
+_NEEDED = {
+    "jupyterlab": "every session needs",
+    "distributed": "sessions with Dask workers need",
+    "dask-jobqueue": "Dask workers as jobs of their own need",
+    "jupyter-server-proxy": "Dask's dashboard needs",
+}
+
 
 def remarks(
     survey: Survey,
@@ -47,9 +54,9 @@ def _of_environment(environment: FoundEnvironment | None) -> Iterator[str]:
     elif not environment.version:
         yield f"{environment.python} was not looked at, or does not run on the login node"
     else:
-        for name in ("jupyterlab", "distributed"):
+        for name, use in _NEEDED.items():
             if name not in environment.versions:
-                yield f"{environment.python} has no {name}"
+                yield f"{environment.python} has no {name}, which {use}"
 
 
 def kind_words(kind: FoundNodes) -> str:

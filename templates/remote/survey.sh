@@ -250,10 +250,13 @@ limited sh -c '
     done
     command -v python3
     for root in "$HOME" /opt /usr/local /sw /apps /software; do
-        for prefix in "$root"/*conda* "$root"/*mamba* "$root"/*forge* "$root"/*conda*/envs/* \
-            "$root"/*mamba*/envs/* "$root"/*forge*/envs/* "$root"/.conda/envs/* "$root"/envs/* \
-            "$root"/*env*; do
-            if [ -x "$prefix/bin/python" ]; then printf "%s\n" "$prefix/bin/python"; fi
+        for prefix in "$root"/* "$root"/*/envs/* "$root"/.conda/envs/* "$root"/.venv; do
+            for name in python python3; do
+                if [ -x "$prefix/bin/$name" ]; then
+                    printf "%s\n" "$prefix/bin/$name"
+                    break
+                fi
+            done
         done
     done
     sed -n "s|^/.*|&/bin/python|p" "$HOME/.conda/environments.txt" 2>/dev/null

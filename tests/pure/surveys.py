@@ -22,7 +22,9 @@ SITE = {
 PYTHON = """python=3.11.2
 prefix=/opt/env
 jupyterlab=4.6.6
-distributed=2026.8.0"""
+jupyter-server-proxy=4.6.0
+distributed=2026.8.0
+dask-jobqueue=0.9.0"""
 
 
 def report(answers: dict[str, str], *, end: bool = True) -> str:
