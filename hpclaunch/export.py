@@ -18,7 +18,7 @@ from hpclaunch.node.layout import Layout
 from hpclaunch.node.spec import session_from
 from hpclaunch.plan import Plan
 from hpclaunch.script import agent_spec
-from hpclaunch.shell import quote
+from hpclaunch.shell import quote, site_word
 from hpclaunch.tls import make_dask_credentials
 
 __all__ = ["DaskExport", "as_yaml", "place_on_site"]
@@ -92,9 +92,7 @@ class DaskExport:
     def text(self, ends: datetime | None = None) -> str:
         """The configuration as YAML, with comments that explain it."""
         session = session_from(self.place, agent_spec(self.plan))
-        python = quote(self.plan.python)
-        if self.plan.python.startswith("~/"):
-            python = '"$HOME"/' + quote(self.plan.python[2:])
+        python = site_word(self.plan.python)
         comments = (f"# {line}".rstrip() for line in self._comments(ends))
         tables = own_clusters(session, python, self.scheduler_interface)
         return "\n".join(map(_printable, comments)) + "\n" + as_yaml(tables)

@@ -132,9 +132,15 @@ def choose_queue(loaded: LoadedSite, job: JobSpec, who: str) -> Queue | None:
     passed = [limit for limit, by in refused.items() if all(by)]
     passed = passed or [limit for limit, by in refused.items() if any(by)]
     asked = " and ".join(limit.what.format(limit.asked(job)) for limit in passed)
+    keys = dict.fromkeys(
+        limit.key_of(queue, job)
+        for limit in passed
+        for queue in queues
+        if limit.refuses(queue, job)
+    )
     raise PlanError(
         f"{who} asks for {asked}, and no queue of {loaded.path} allows that "
-        f"({', '.join(queue.name for queue in queues)})",
+        f"({', '.join(keys)} of {', '.join(queue.name for queue in queues)})",
         hint=_nearest(queues, job, passed, "--queue {}"),
     )
 
@@ -186,7 +192,14 @@ def _nearest(queues: tuple[Queue, ...], job: JobSpec, passed: list[_Limit], opti
 
 
 def source_of(loaded: LoadedSite, queue: Queue, key: str) -> str:
-    """Where a limit stands; a limit that nobody wrote is a default of what describes the queue."""
+    """Where a limit stands, and by whose word where the table says it.
+
+    A limit that nobody wrote is a default of what describes the queue. A user's own has no source
+    but the user.
+    """
     place = ("queues", str(loaded.site.queues.index(queue)))
-    origin = loaded.origin(*place, key)
-    return f"{loaded.origin(*place, 'name')}, by default" if origin == "default" else origin
+    origin, described = loaded.origin(*place, key), loaded.origin(*place, "name")
+    if origin == "default":
+        return f"{described}, by default"
+    sourced = queue.source is not None and origin == loaded.origin(*place, "source")
+    return f"{origin}, by {queue.source}" if sourced else origin

@@ -15,18 +15,26 @@ from pathlib import PurePosixPath
 from typing import Any, Literal, NamedTuple
 
 from hpclaunch import paths
+from hpclaunch.activation import (
+    Step,
+    activation_of,
+    check_container,
+    environment_called,
+    environment_name,
+)
 from hpclaunch.block import block_job, has_block, plan_batch, plan_block
 from hpclaunch.errors import PlanError, UsageError
 from hpclaunch.limits import choose_queue, hold_against_limits, most_jobs, source_of
+from hpclaunch.node.container import Container
+from hpclaunch.node.sight import Sights
 from hpclaunch.node.spec import Batch, Block
 from hpclaunch.personal import Personal
 from hpclaunch.request import Program, Request
 from hpclaunch.schedulers.base import JobSpec
-from hpclaunch.sites.catalog import LoadedSite
-from hpclaunch.sites.model import Environment
+from hpclaunch.sites.catalog import LoadedSite, resolve_near
 from hpclaunch.units import Memory
 
-__all__ = ["INSECURE", "Cluster", "DaskPlan", "Plan", "Request", "environment_name", "make_plan"]
+__all__ = ["INSECURE", "Cluster", "DaskPlan", "Plan", "Request", "make_plan"]
 
 INSECURE = (
     "Dask speaks plain tcp (--insecure-dask): whoever reaches its ports on the site's network runs "
@@ -102,6 +110,14 @@ class Plan:
     python : str
     modules, setup : tuple of str
         The environment, as the job makes it.
+    steps : tuple of Step
+        What activates it, in between.
+    container : Container or None
+        In what everything runs.
+    prologue, epilogue : tuple of str
+        Lines of bash of every job, before everything else and after all has ended.
+    template : str or None
+        A file of the site's own on the laptop, which fills blocks of the script's template.
     base : str
         On the site; may begin with ``~/``.
     root_dir : str or None
@@ -128,6 +144,8 @@ class Plan:
         What could not be held against the profile.
     queue_chosen : bool
         Whether nobody named the queue: it is the first of the profile that takes the job.
+    sights : Sights or None
+        What the job measures of its node first, where the session is a check of the site.
     """
 
     name: str
@@ -153,6 +171,12 @@ class Plan:
     scheduler_quirks: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     queue_chosen: bool = False
+    steps: tuple[Step, ...] = ()
+    container: Container | None = None
+    prologue: tuple[str, ...] = ()
+    epilogue: tuple[str, ...] = ()
+    template: str | None = None
+    sights: Sights | None = None
 
     @property
     def dask(self) -> Cluster | None:
@@ -207,7 +231,8 @@ def make_plan(
     _check_names(name, nonce)
     site = loaded.site
     local = site.scheduler.kind == "local"
-    environment = _environment(loaded, request)
+    named = environment_name(loaded, request)
+    environment = environment_called(loaded, named)
     account, warnings = _account(loaded, request)
     make_job = block_job if has_block(request) else _session_job
     who = "the session" if request.program is None else "the batch job"
@@ -222,6 +247,10 @@ def make_plan(
     workers = 0 if block else _workers(loaded, request)
     worker = _plan_worker(loaded, job, workers, personal)
     base, root_dir = _base(loaded, personal), _root_dir(loaded, request, personal)
+    place = ("environments", named)
+    active = activation_of(environment, lambda text, *key: personal.fill(text, *place, *key))
+    if active.container is not None:
+        check_container(loaded, active.container, block, (base, root_dir))
     warnings += personal.lacking(draft=draft)
     warnings += _warnings(loaded, job, worker if worker and worker.workers else None, who)
     if request.insecure_dask:
@@ -233,7 +262,7 @@ def make_plan(
         scheduler=site.scheduler.kind,
         job=_in_queue(loaded, job),
         queue=queue,
-        python=environment.python or (sys.executable if local else "python3"),
+        python=environment.python or active.python or (sys.executable if local else "python3"),
         modules=environment.modules,
         setup=environment.setup,
         base=base,
@@ -250,6 +279,11 @@ def make_plan(
         scheduler_quirks=site.scheduler.quirks,
         warnings=tuple(warnings),
         queue_chosen=chosen is not None,
+        steps=active.steps,
+        container=active.container,
+        prologue=site.scheduler.prologue,
+        epilogue=site.scheduler.epilogue,
+        template=_template(loaded, request),
     )
 
 
@@ -263,21 +297,11 @@ def _check_names(name: str, nonce: str) -> None:
         raise ValueError(f"a nonce is eight hex digits, not {nonce!r}")
 
 
-def environment_name(loaded: LoadedSite, request: Request) -> str:
-    """Which of the site's environments a session or a batch job uses."""
-    with_mpi = loaded.site.mpi.environment if has_block(request) else None
-    return request.environment or with_mpi or loaded.site.session.environment
-
-
-def _environment(loaded: LoadedSite, request: Request) -> Environment:
-    site, name = loaded.site, environment_name(loaded, request)
-    if name in site.environments:
-        return site.environments[name]
-    raise PlanError(
-        f"site {site.name} has no environment {name!r} "
-        f"(in {loaded.path}: {', '.join(site.environments) or 'none'})",
-        hint=f"choose one with --environment, or add [environments.{name}]",
-    )
+def _template(loaded: LoadedSite, request: Request) -> str | None:
+    """The site's own template of this kind of job, on the laptop."""
+    named = loaded.site.templates
+    written = named.session if request.program is None else named.batch
+    return None if written is None else str(resolve_near(loaded, written))
 
 
 def _account(loaded: LoadedSite, request: Request) -> tuple[str | None, list[str]]:

@@ -12,9 +12,9 @@ from hpclaunch import paths
 __all__ = ["remote_command"]
 
 
-def remote_command(name: str, *arguments: str) -> list[str]:
+def remote_command(name: str, *arguments: str, shell: str = "/bin/sh") -> list[str]:
     """Argv that runs a constant script with `arguments`."""
-    return ["/bin/sh", "-c", _remote_script(name), name, *arguments]
+    return [shell, "-c", _remote_script(name), name, *arguments]
 
 
 @functools.cache

@@ -5,23 +5,20 @@ Templates are files in ``templates/``; every value passes the filter ``quote``.
 
 from __future__ import annotations
 
-import functools
 import io
 import json
 import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING
 
-from hpclaunch import paths
+from hpclaunch.activation import in_worker_job
 from hpclaunch.errors import PlanError
+from hpclaunch.node.container import exports, inside
 from hpclaunch.node.layout import Layout
 from hpclaunch.plan import Plan
 from hpclaunch.schedulers.base import Scheduler
-from hpclaunch.shell import quote
-
-if TYPE_CHECKING:
-    from jinja2 import Template
+from hpclaunch.shell import quote, site_word
+from hpclaunch.templates import own_template, render, shipped_template
 
 __all__ = [
     "agent_spec",
@@ -55,8 +52,16 @@ def render_session(plan: Plan, scheduler: Scheduler, *, session_dir: str, lib_di
     except ValueError as error:
         raise PlanError(f"the job cannot be described to {plan.scheduler}: {error}") from None
     name = "session.sh.j2" if plan.batch is None else "batch.sh.j2"
-    return _template(name).render(
+    template = (
+        shipped_template(name) if plan.template is None else own_template(plan.template, name)
+    )
+    places = [lib_dir, *([plan.root_dir] if plan.root_dir else [])]
+    return render(
+        template,
         plan=plan,
+        python=site_word(plan.python),
+        inside=plan.container and inside(plan.container, places, ['"$session"', '"$outside"']),
+        exports=exports(["PYTHONPATH"]),
         before_modules=_before_modules(plan),
         directives=directives,
         prologue=prologue,
@@ -80,8 +85,11 @@ def render_worker(directives: Sequence[str], *, session_dir: str, number: int) -
     number : int
         Of the session's order.
     """
-    return _template("worker.sh.j2").render(
-        directives=directives, session_dir=session_dir, number=number
+    return render(
+        shipped_template("worker.sh.j2"),
+        directives=directives,
+        session_dir=session_dir,
+        number=number,
     )
 
 
@@ -106,6 +114,8 @@ def agent_spec(plan: Plan) -> dict[str, object]:
         "jobqueue": worker if plan.worker and plan.worker.mode == "jobqueue" else None,
         "block": plan.block and asdict(plan.block),
         "batch": plan.batch and asdict(plan.batch),
+        "container": plan.container and asdict(plan.container),
+        "sights": plan.sights and asdict(plan.sights),
     }
 
 
@@ -127,10 +137,13 @@ def _worker_spec(plan: Plan) -> dict[str, object]:
         "job_name": job.name,
         "extra_directives": list(job.extra),
         "setup": [
+            *plan.prologue,
             *_before_modules(plan),
             *(f"module load {quote(module)}" for module in plan.modules),
+            *in_worker_job(plan.steps),
             *plan.setup,
         ],
+        "epilogue": list(plan.epilogue),
         "local_directory": plan.worker.local_directory,
         "submit": plan.worker.submit,
         "submit_host": plan.worker.submit_host,
@@ -179,20 +192,4 @@ def tar_of(files: Mapping[str, bytes], *, mode: int = 0o600) -> bytes:
 
 def warm_up() -> None:
     """Load what rendering needs, while there is time for it."""
-    _template("session.sh.j2")
-
-
-@functools.cache
-def _template(name: str) -> Template:
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(paths.shipped_dir("templates")),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # the output is bash, not HTML; `quote` is its escape
-    )
-    environment.filters["quote"] = quote
-    return environment.get_template(name)
+    shipped_template("session.sh.j2")

@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Completed", "join", "quote"]
+__all__ = ["Completed", "join", "quote", "site_word"]
 
 # The reserved words of POSIX sh (Shell Command Language, 2.4) and of bash that `shlex.quote`
 # leaves as they are.
@@ -51,6 +51,17 @@ def quote(text: str) -> str:
     if "\0" in text:
         raise ValueError(f"a shell word cannot hold a NUL character: {text!r}")
     return shlex.quote(text)
+
+
+def site_word(path: str) -> str:
+    """Return `path` as one word of sh, in which a leading ``~/`` is the home there.
+
+    Examples
+    --------
+    >>> site_word("~/my env/bin/python")
+    '"$HOME"/\'my env/bin/python\''
+    """
+    return '"$HOME"/' + quote(path[2:]) if path.startswith("~/") else quote(path)
 
 
 def join(words: Iterable[str]) -> str:

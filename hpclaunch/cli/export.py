@@ -120,7 +120,10 @@ def _next_steps(
     yield f"  bring it to the site:     {join(_copy(loaded, directory, place))}"
     yield f"  there, before Python:     {variable}"
     yield f"  or, once for all Pythons: {link} ~/.config/dask/hpclaunch.yaml"
-    yield f"  make clusters with {plan.python}, as the workers run it"
+    where = (
+        f" in {plan.container.image}, where the scheduler's commands are" if plan.container else ""
+    )
+    yield f"  make clusters with {plan.python}{where or ', as the workers run it'}"
     yield f"{directory / Layout.DASK_KEY} opens your clusters: remove it here once it is there"
 
 

@@ -36,6 +36,14 @@ def build_parser() -> argparse.ArgumentParser:
     _sessions(commands)
     _site(commands)
     _demo(commands)
+    doctor = _add(
+        commands,
+        "doctor",
+        ("doctor", "doctor"),
+        "Report on laptop, login node and a one-minute job, to paste to a help desk.",
+    )
+    doctor.add_argument("site", nargs="?", metavar="SITE", help=_SITE)
+    _checks(doctor)
     return parser
 
 
@@ -227,9 +235,22 @@ def _sessions(commands: Any) -> None:
     stop.add_argument("--all", action="store_true", help="every live session of every site")
 
 
+def _checks(parser: argparse.ArgumentParser) -> None:
+    """What `site check` and `doctor` have in common."""
+    parser.add_argument("--no-job", action="store_true", help="run no job, ask the login node only")
+    parser.add_argument(
+        "--timeout", metavar="SECONDS", type=float, help="for the job to answer (default: 300)"
+    )
+    parser.add_argument("--json", action="store_true", help="print a JSON document")
+    parser.add_argument("--queue", metavar="NAME", help="queue of the job")
+    parser.add_argument("--account", metavar="NAME", help="account (project) to charge")
+    parser.add_argument("--environment", metavar="NAME", help="one of the site's environments")
+    _settings(parser)
+
+
 def _site(commands: Any) -> None:
     site = commands.add_parser(
-        "site", help="Sites: list, show, schema, export-dask.", allow_abbrev=False
+        "site", help="Sites: list, show, schema, init, check, export-dask.", allow_abbrev=False
     )
     verbs = site.add_subparsers(metavar="VERB", required=True)
     listing = _add(verbs, "list", ("sites", "list_all"), "List the known sites.")
@@ -239,6 +260,16 @@ def _site(commands: Any) -> None:
     show.add_argument("--origin", action="store_true", help="say where each value comes from")
     _settings(show)
     _add(verbs, "schema", ("sites", "schema"), "Print the JSON schema of a site profile.")
+    _init(verbs)
+    check = _add(verbs, "check", ("check", "check"), "Hold a site's profile against the live site.")
+    check.add_argument("site", nargs="?", metavar="SITE", help=_SITE)
+    check.add_argument(
+        "--offline", action="store_true", help="only the profile itself, without a connection"
+    )
+    check.add_argument(
+        "--fix", action="store_true", help="repair what differs in the file; the old one is kept"
+    )
+    _checks(check)
     export = _add(
         verbs,
         "export-dask",
@@ -289,3 +320,47 @@ def _demo(commands: Any) -> None:
         help="a new or empty directory for all files, which stays (default: a temporary one)",
     )
     demo.add_argument("--json", action="store_true", help="print one JSON document when it is up")
+
+
+def _init(verbs: Any) -> None:
+    init = _add(
+        verbs,
+        "init",
+        ("site_init", "init"),
+        "Ask a login node what its site is like, and write its profile.",
+    )
+    init.add_argument(
+        "host", nargs="?", metavar="[USER@]HOST", help="login node, or an alias of ~/.ssh/config"
+    )
+    init.add_argument("--name", help="name of the site (default: what the cluster calls itself)")
+    init.add_argument(
+        "--output",
+        metavar="FILE",
+        help="where to write it, - for stdout (default: NAME.toml where all sites of yours lie)",
+    )
+    init.add_argument("--force", action="store_true", help="overwrite a file that is there")
+    init.add_argument(
+        "--environment",
+        metavar="PYTHON",
+        help="interpreter on the site that has JupyterLab (default: the best that is found)",
+    )
+    init.add_argument("--account", metavar="NAME", help="account (project) to charge")
+    way = init.add_argument_group("how to get there")
+    way.add_argument("--port", metavar="N", type=int, help="port of the SSH server")
+    way.add_argument("--identity", metavar="FILE", help="private key")
+    way.add_argument("--ssh-config", metavar="FILE", help="ssh configuration instead of your own")
+    way.add_argument(
+        "--transport",
+        choices=("auto", "openssh", "paramiko", "local"),
+        default="auto",
+        help="local: this machine is the login node (default: auto)",
+    )
+    by_hand = init.add_argument_group("by hand, where hpclaunch cannot log in")
+    by_hand.add_argument(
+        "--script", action="store_true", help="print the script that asks, to be run there by sh"
+    )
+    by_hand.add_argument(
+        "--offline",
+        metavar="REPORT",
+        help="write the profile from what that script has printed (- for stdin); connect nowhere",
+    )

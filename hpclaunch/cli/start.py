@@ -146,28 +146,33 @@ def request_of(arguments: argparse.Namespace, program: Program | None = None) ->
 
 def dry_run(loaded: LoadedSite, request: Request, name: str, *, as_json: bool) -> int:
     """Print the batch script as it would be submitted, paths as far as they are known here."""
-    from hpclaunch.bundle import bundle
-    from hpclaunch.script import render_session
-
     plan = make_plan(loaded, request, name=name, draft=True)
     for warning in plan.warnings:
         tell(f"warning: {warning}")
     if plan.queue_chosen:
         tell(f"note: no queue is named; {plan.queue} is the first that takes the job")
-    base = plan.base.replace("~", "/home/USER", 1) if plan.base.startswith("~") else plan.base
-    if base != plan.base:
+    script = _draft(loaded, plan)
+    if plan.base.startswith("~"):
         tell("note: /home/USER stands for your home directory on the site")
-    script = render_session(
-        plan,
-        access.scheduler_for(loaded.site, base),
-        session_dir=f"{base}/sessions/{plan.directory}",
-        lib_dir=f"{base}/lib/{bundle().key}",
-    )
     if as_json:
         print(json.dumps({"name": name, "site": plan.site, "script": script}))
     else:
         print(script, end="")
     return 0
+
+
+def _draft(loaded: LoadedSite, plan: Plan) -> str:
+    """The batch script, paths as far as they are known here."""
+    from hpclaunch.bundle import bundle
+    from hpclaunch.script import render_session
+
+    base = plan.base.replace("~", "/home/USER", 1) if plan.base.startswith("~") else plan.base
+    return render_session(
+        plan,
+        access.scheduler_for(loaded.site, base),
+        session_dir=f"{base}/sessions/{plan.directory}",
+        lib_dir=f"{base}/lib/{bundle().key}",
+    )
 
 
 def plan_and_record(
@@ -177,6 +182,8 @@ def plan_and_record(
     for _ in range(20):
         free = book.free_name(loaded.site.name) if name is None else name
         plan = make_plan(loaded, request, name=free)
+        if plan.template is not None:
+            _draft(loaded, plan)  # what is wrong with it is said before anything begins
         try:
             return plan, put_on_record(book, loaded, request, plan, way)
         except SessionExists:

@@ -126,8 +126,9 @@ def script(
     jobs = jobs_of(session)
     copy, end = scheduler.copy_variable, scheduler.end_variable
     number = f"${{{copy}:-0}}" if copy and len(names) > 1 else "0"
+    python = daskconfig.interpreter(session, quote(place.python), place.pythonpath)
     words = [
-        *(quote(place.python), "-m", "distributed.cli.dask_worker", quote(address)),
+        *(python, "-m", "distributed.cli.dask_worker", quote(address)),
         *("--name", f'"${{names[{number}]}}"', "--nthreads", str(jobs.cores)),
         *("--memory-limit", f"{memory_limit(jobs)}B", "--nworkers", str(jobs.processes)),
         *("--nanny", "--death-timeout", str(_DEATH_TIMEOUT), "--protocol", session.protocol),

@@ -7,15 +7,15 @@ import os
 import re
 import shlex
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hpclaunch.demo import site
 from hpclaunch.demo.lsf_text import described, history, mail, row
 from hpclaunch.demo.runner import Launch, begin
 from hpclaunch.demo.spool import Course, Job, Spool
-from hpclaunch.demo.submits import Command, fail, refused, take
+from hpclaunch.demo.submits import Command, fail, hang, refused, take
 
 __all__ = ["COMMANDS", "start"]
 
@@ -62,7 +62,7 @@ def _bsub(spool: Spool, arguments: Sequence[str]) -> int:
     if words:
         return fail(words, 255)
     if spool.mode("silence") is not None:
-        _hang()
+        hang()
     read = _read(list(arguments))
     if isinstance(read, str):
         return fail(read, 255)
@@ -99,7 +99,7 @@ def _bsub(spool: Spool, arguments: Sequence[str]) -> int:
 
 def _bjobs(spool: Spool, arguments: Sequence[str]) -> int:
     if spool.mode("silence") is not None:
-        _hang()
+        hang()
     words = [word for word in arguments if word != "-UF"]
     full = "-UF" in arguments
     found, ids = getopt.getopt(words, "aJ:wl")
@@ -127,7 +127,7 @@ def _bjobs(spool: Spool, arguments: Sequence[str]) -> int:
 def _bhist(spool: Spool, arguments: Sequence[str]) -> int:
     """The log of events knows jobs that bjobs has forgotten."""
     if spool.mode("silence") is not None:
-        _hang()
+        hang()
     ids = [word for word in arguments if word != "-l"]
     known = {job.id: job for job in spool.jobs(forgotten=True)}
     told = [one for one in ids if one in known]
@@ -141,7 +141,7 @@ def _bhist(spool: Spool, arguments: Sequence[str]) -> int:
 
 def _bkill(spool: Spool, arguments: Sequence[str]) -> int:
     if spool.mode("silence") is not None:
-        _hang()
+        hang()
     known = {job.id for job in spool.jobs()}
     code = 0
     for one in arguments:
@@ -155,14 +155,13 @@ def _bkill(spool: Spool, arguments: Sequence[str]) -> int:
     return code
 
 
-COMMANDS: dict[str, Command] = {"bsub": _bsub, "bjobs": _bjobs, "bhist": _bhist, "bkill": _bkill}
-
-
-def _hang() -> None:
-    """Wait for a master that is down, as all commands do: for ever."""
-    while True:
-        print("batch system daemon not responding ... still trying", file=sys.stderr, flush=True)
-        time.sleep(10)
+COMMANDS: dict[str, Command] = {
+    "bsub": _bsub,
+    "bjobs": _bjobs,
+    "bhist": _bhist,
+    "bkill": _bkill,
+    **site.LSF,
+}
 
 
 def _read(words: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]] | str:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hpclaunch.demo import site
 from hpclaunch.demo.pbs_text import SERVER, described, row
 from hpclaunch.demo.runner import Launch, begin
 from hpclaunch.demo.spool import Course, Job, Spool, user
@@ -100,6 +101,10 @@ def _qstat(spool: Spool, arguments: Sequence[str]) -> int:
         return fail(
             f"Connection refused\nqstat: cannot connect to server {SERVER} (errno=15010)", 255
         )
+    told = site.tells_of_site(arguments)
+    if told is not None:
+        sys.stdout.write(told)
+        return 0
     found, ids = getopt.getopt(list(arguments), "fxau:w")
     flags = {flag for flag, _ in found}
     history = "-x" in flags
@@ -157,7 +162,13 @@ def _qdel(spool: Spool, arguments: Sequence[str]) -> int:
     return 0
 
 
-COMMANDS: dict[str, Command] = {"qsub": _qsub, "qstat": _qstat, "qselect": _qselect, "qdel": _qdel}
+COMMANDS: dict[str, Command] = {
+    "qsub": _qsub,
+    "qstat": _qstat,
+    "qselect": _qselect,
+    "qdel": _qdel,
+    **site.PBS,
+}
 
 
 def _whole(one: str) -> str:

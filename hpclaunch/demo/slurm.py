@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
+from hpclaunch.demo import site
 from hpclaunch.demo.runner import Launch, begin
 from hpclaunch.demo.slurm_text import ACCOUNTING, QUEUE, accounted, queued
 from hpclaunch.demo.spool import Job, Spool
@@ -119,9 +120,7 @@ def _scancel(spool: Spool, arguments: Sequence[str]) -> int:
 
 
 def _scontrol(spool: Spool, arguments: Sequence[str]) -> int:
-    print("Configuration data as of now")
-    print(f"MaxArraySize            = {spool.mode('array_size') or '1001'}")
-    return 0
+    return site.scontrol_show(spool, arguments[1])
 
 
 COMMANDS: dict[str, Command] = {
@@ -130,6 +129,7 @@ COMMANDS: dict[str, Command] = {
     "sacct": _sacct,
     "scancel": _scancel,
     "scontrol": _scontrol,
+    **site.SLURM,
 }
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from hpclaunch.demo.spool import Job, Spool
 
-__all__ = ["Command", "fail", "refused", "take"]
+__all__ = ["Command", "fail", "hang", "refused", "take"]
 
 Command = Callable[[Spool, Sequence[str]], int]
 """A command of a scheduler: gets its arguments, returns its exit code."""
@@ -20,6 +20,13 @@ def fail(words: str, code: int) -> int:
     """Say `words` on stderr; returns `code`."""
     print(words, file=sys.stderr)
     return code
+
+
+def hang() -> None:
+    """Wait for a master that is down, as all commands of LSF do: for ever."""
+    while True:
+        print("batch system daemon not responding ... still trying", file=sys.stderr, flush=True)
+        time.sleep(10)
 
 
 def refused(spool: Spool) -> str | None:

@@ -15,7 +15,7 @@ import struct
 from collections.abc import Iterable
 from typing import Optional
 
-__all__ = ["LOOPBACK", "for_login", "for_nodes", "interface_of"]
+__all__ = ["LOOPBACK", "for_login", "for_nodes", "interface_of", "interfaces"]
 
 LOOPBACK = "127.0.0.1"
 _SUBMIT_HOST = ("SLURM_SUBMIT_HOST", "PBS_O_HOST", "LSB_SUB_HOST")
@@ -43,6 +43,12 @@ def interface_of(address: str) -> Optional[str]:
     """The name of the interface that has an address; None where none has it."""
     names = (name for _, name in socket.if_nameindex())
     return next((name for name in names if _of_interface(name) == address), None)
+
+
+def interfaces() -> dict[str, str]:
+    """The interfaces by which others may reach this node: their names, and the address of each."""
+    found = {name: _of_interface(name) for _, name in socket.if_nameindex()}
+    return {name: address for name, address in found.items() if address and _usable([address])}
 
 
 def _usable(candidates: Iterable[Optional[str]]) -> list[str]:

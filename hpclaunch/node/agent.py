@@ -85,6 +85,10 @@ class Agent:
 
     def _start(self) -> None:
         session = self._session
+        if session.sights is not None:
+            from hpclaunch.node.measure import write_facts  # other sessions start without it
+
+            write_facts(session.directory, session.nonce, session.sights)
         lack = jupyter.missing()
         if lack is not None:
             raise Failure.no_jupyterlab(lack)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Optional
 
 from hpclaunch.node import jobqueue
+from hpclaunch.node.container import exports, inside
 from hpclaunch.node.layout import LOOPBACK_ANY, Layout
 from hpclaunch.node.spec import Session
 from hpclaunch.shell import quote
@@ -22,6 +23,8 @@ from hpclaunch.shell import quote
 __all__ = [
     "Place",
     "expandable",
+    "image_places",
+    "interpreter",
     "own_clusters",
     "prologue",
     "scratch_here",
@@ -99,7 +102,9 @@ def settings(session: Session, place: Place, scheduler: Optional[str] = None) ->
         found["jobqueue"] = {
             session.scheduler: {
                 **jobqueue.defaults(
-                    session, quote(place.python), prologue(session, place.pythonpath)
+                    session,
+                    interpreter(session, quote(place.python), place.pythonpath),
+                    prologue(session, place.pythonpath),
                 ),
                 "name": quote(session.worker_job_name),
                 "scheduler-options": {"host": place.address, "dashboard_address": LOOPBACK_ANY},
@@ -124,7 +129,8 @@ def own_clusters(
     scheduler_interface : str, optional
         Where schedulers listen, if not on the interface of `session`.
     """
-    jobs = jobqueue.defaults(session, python, prologue(session, None))
+    word = interpreter(session, python, None)
+    jobs = jobqueue.defaults(session, word, prologue(session, None))
     scheduler = {"dashboard_address": LOOPBACK_ANY}
     if scheduler_interface is not None:
         scheduler["interface"] = scheduler_interface
@@ -153,12 +159,37 @@ def prologue(session: Session, pythonpath: Optional[str]) -> list[str]:
         PYTHONPATH of the worker; None leaves it as the job has it.
     """
     setup = list(session.jobs.setup) if session.jobs else []
+    known = ["DASK_CONFIG", "DASK_TEMPORARY_DIRECTORY"]
+    known += [] if pythonpath is None else ["PYTHONPATH"]
     return [
         *setup,
         *([] if pythonpath is None else ["export PYTHONPATH=" + quote(pythonpath)]),
         "export DASK_CONFIG=" + quote(session.path(Layout.DASK_CONFIG)),
         *_own_scratch(session),
+        *(exports(known, '"$scratch"') if session.container else []),
     ]
+
+
+def interpreter(session: Session, python: str, pythonpath: Optional[str]) -> str:
+    """The words of sh by which a worker job calls the Python of the environment.
+
+    Parameters
+    ----------
+    session : Session
+    python : str
+        The interpreter, as a word of sh.
+    pythonpath : str or None
+        PYTHONPATH of the worker.
+    """
+    if session.container is None:
+        return python
+    return inside(session.container, image_places(session, pythonpath)) + " " + python
+
+
+def image_places(session: Session, pythonpath: Optional[str]) -> list[str]:
+    """The directories of the session that an image has to see."""
+    ours = pythonpath.split(os.pathsep) if pythonpath else []
+    return [session.directory, *ours, *([session.root_dir] if session.root_dir else [])]
 
 
 def _own_scratch(session: Session) -> list[str]:
@@ -169,9 +200,10 @@ def _own_scratch(session: Session) -> list[str]:
     """
     wanted = session.jobs.local_directory if session.jobs else None
     base = expandable(wanted) if wanted else '"${TMPDIR:-/tmp}"'
+    epilogue = session.jobs.epilogue if session.jobs else ()
     return [
         "mkdir -p {0} && scratch=$(mktemp -d {0}/hpclaunch-XXXXXXXX) || exit".format(base),
-        "trap 'rm -rf \"$scratch\"' EXIT",
+        "trap {} EXIT".format(quote("\n".join(['rm -rf "$scratch"', *epilogue]))),
         'export DASK_TEMPORARY_DIRECTORY="$scratch"',
     ]
 

@@ -9,7 +9,7 @@ import os
 import sys
 from typing import Callable
 
-from hpclaunch.node import processes
+from hpclaunch.node import outside, processes
 from hpclaunch.node.failure import Failure
 from hpclaunch.node.files import remove, write_private_json
 from hpclaunch.node.layout import Layout
@@ -38,9 +38,19 @@ def begin(argv: list[str], module: str, run: Callable[[Session, processes.Bell, 
     bell = processes.Bell()
     processes.adopt_orphans()
     try:
-        return run(read_session(argv[0]), bell, umask)
+        session = read_session(argv[0])
+        if session.container is not None:
+            outside.go_outside(_outside(session), os.environ)
+        return run(session, bell, umask)
     except SpecError as error:
         return report(argv[0], Failure.bad_session(str(error)))
+
+
+def _outside(session: Session) -> list[str]:
+    """The commands that an image does not have, and the session needs."""
+    launcher = (session.block and session.block.launcher) or ()
+    by_ssh = session.jobs is not None and session.jobs.submit == "ssh"
+    return outside.commands_of(session.scheduler, launcher, by_ssh)
 
 
 def say(text: str) -> None:

@@ -27,7 +27,8 @@ class Layout:
     The job writes: ``job.log``, ``rendezvous.json`` (once the server answers), ``failure.json``
     (why it ends early, in words), ``ending.json`` (why it ends by itself though all is well),
     ``exit.json`` (the last thing, by ``job.sh``), ``dask/``
-    (Dask's configuration for the session), ``dask-state.json`` (how the cluster is, in words) and
+    (Dask's configuration for the session), ``facts.json`` (what the node is like, where the
+    session is a check of the site), ``dask-state.json`` (how the cluster is, in words) and
     ``workers/`` (logs of the cluster's process, of worker jobs and of a batch's ranks).
 
     Where the laptop submits worker jobs, ``orders/`` holds what the two say to each other:
@@ -55,6 +56,7 @@ class Layout:
     RENDEZVOUS = "rendezvous.json"
     FAILURE = "failure.json"
     EXIT = "exit.json"
+    FACTS = "facts.json"
     ENDING = "ending.json"
     DASK_CONFIG = "dask"
     DASK_FILE = "dask/hpclaunch.yaml"

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from typing import IO, Any, Optional
 
 from hpclaunch.node import processes, ranks
+from hpclaunch.node.container import assignments, inside_argv
+from hpclaunch.node.daskconfig import image_places
 from hpclaunch.node.failure import Failure
 from hpclaunch.node.files import read_json, write_private
 from hpclaunch.node.job import say
@@ -73,6 +75,7 @@ class RankJob:
         write_private(hosts_file, text.encode("utf-8"))
         outer = ranks.surroundings_of(argv, surroundings, hosts_file, len(places) > 1)
         program = [sys.executable, "-u", "-m", "hpclaunch.clusters.mpi", session.directory]
+        program = [*_into_image(session, surroundings), *program]
         say("{} ranks with {}: {}".format(block.ranks, library, " ".join(argv)))
         try:
             # From a directory in which no module of the user's hides another.
@@ -130,6 +133,18 @@ class RankJob:
                 return "".join(told[-10:]) or None
         except FileNotFoundError:
             return None
+
+
+def _into_image(session: Session, surroundings: Mapping[str, str]) -> list[str]:
+    """What a rank begins with where the session runs in an image: launchers run outside of it."""
+    if session.container is None:
+        return []
+    path = surroundings.get("PYTHONPATH", "")
+    return [
+        "env",
+        *assignments({"PYTHONPATH": path}),
+        *inside_argv(session.container, image_places(session, path)),
+    ]
 
 
 def memory_here(surroundings: Mapping[str, str]) -> int:

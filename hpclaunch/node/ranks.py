@@ -14,6 +14,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Optional
 
+from hpclaunch.node import outside
 from hpclaunch.node.failure import Failure
 from hpclaunch.node.granted import hosts_told
 from hpclaunch.node.layout import Layout
@@ -170,6 +171,8 @@ def command(
         If there is no launcher, or not one that we know how to tell where ranks go.
     """
     launcher = list(block.launcher or _usual_launcher(library, surroundings))
+    if surroundings.get(outside.DIRECTORY):  # its path is one outside the image
+        launcher[0] = os.path.basename(launcher[0])
     program = shutil.which(launcher[0], path=surroundings.get("PATH"))
     if program is None:
         raise Failure.no_launcher("{} is not here, so no rank can be started".format(launcher[0]))

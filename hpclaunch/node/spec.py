@@ -11,8 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
+from hpclaunch.node.container import Container
 from hpclaunch.node.files import read_json
 from hpclaunch.node.layout import Layout
+from hpclaunch.node.sight import Sights
 from hpclaunch.units import MemoryAs, memory_as
 
 __all__ = [
@@ -71,6 +73,8 @@ class WorkerJobs:
         Further options of the submit command, one each.
     setup : tuple of str
         Lines of sh that prepare the environment (modules and the like).
+    epilogue : tuple of str
+        Lines of sh that run when a worker job ends.
     local_directory : str or None
         Where workers spill; None lets Dask decide.
     """
@@ -85,6 +89,7 @@ class WorkerJobs:
     job_name: Optional[str] = None
     extra_directives: tuple[str, ...] = ()
     setup: tuple[str, ...] = ()
+    epilogue: tuple[str, ...] = ()
     local_directory: Optional[str] = None
     processes: int = 1
     max_jobs: Optional[int] = None
@@ -189,6 +194,10 @@ class Session:
         The ranks of a batch job, or of a session whose workers are ranks.
     batch : Batch or None
         What a batch job runs; None for a session.
+    container : Container or None
+        The image in which all of it runs.
+    sights : Sights or None
+        What the agent measures of its node first; None where the session is no check.
     """
 
     directory: str
@@ -208,6 +217,8 @@ class Session:
     block: Optional[Block] = None
     batch: Optional[Batch] = None
     scheduler_quirks: Mapping[str, Any] = field(default_factory=dict)
+    container: Optional[Container] = None
+    sights: Optional[Sights] = None
 
     def path(self, name: str) -> str:
         """Absolute path of a file of the session, by its name in `Layout`."""
@@ -299,6 +310,17 @@ def session_from(directory: str, fields: Mapping[str, Any]) -> Session:
         block=_block(block) if block else None,
         batch=_batch(directory, fields["batch"]) if fields.get("batch") else None,
         scheduler_quirks=dict(fields.get("scheduler_quirks") or {}),
+        container=_container(fields["container"]) if fields.get("container") else None,
+        sights=Sights.from_dict(fields["sights"]) if fields.get("sights") else None,
+    )
+
+
+def _container(fields: Mapping[str, Any]) -> Container:
+    return Container(
+        image=str(fields["image"]),
+        command=tuple(fields["command"]),
+        options=tuple(fields["options"]),
+        binds=tuple(fields["binds"]),
     )
 
 
@@ -337,6 +359,7 @@ def _worker_jobs(fields: dict[str, Any]) -> WorkerJobs:
         job_name=fields.get("job_name"),
         extra_directives=tuple(fields.get("extra_directives") or ()),
         setup=tuple(fields.get("setup") or ()),
+        epilogue=tuple(fields.get("epilogue") or ()),
         local_directory=fields.get("local_directory"),
         processes=int(fields.get("processes") or 1),
         max_jobs=None if fields.get("max_jobs") is None else int(fields["max_jobs"]),

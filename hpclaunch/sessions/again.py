@@ -7,8 +7,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hpclaunch.activation import environment_name
 from hpclaunch.errors import SessionError
-from hpclaunch.plan import Plan, environment_name
+from hpclaunch.plan import Plan
 from hpclaunch.request import Program, Request
 from hpclaunch.sessions.book import Book
 from hpclaunch.sessions.record import Record

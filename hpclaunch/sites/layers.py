@@ -25,7 +25,12 @@ Place = tuple[str, ...]
 SHORT = {"user": ("login", "user"), "environment": ("session", "environment")}
 """Keys that ``user.toml`` may have right in the table of a site, and where their values belong."""
 
-_LAPTOP_PATHS = (("login", "identity"), ("login", "ssh_config"))
+_LAPTOP_PATHS = (
+    ("login", "identity"),
+    ("login", "ssh_config"),
+    ("templates", "session"),
+    ("templates", "batch"),
+)
 
 
 @dataclass(frozen=True)

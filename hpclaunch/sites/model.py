@@ -10,15 +10,15 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, Strict, model_validator
 
+from hpclaunch.sites.environment import Conda, Container, Environment, Pixi
+from hpclaunch.sites.queues import Queue, WalltimeBin
 from hpclaunch.sites.scheduler_table import LsfTable, PbsTable, SchedulerTable, Table
 from hpclaunch.sites.values import (
     BasePath,
     Count,
     CountOrNone,
-    Flag,
     HostName,
     IdleLimit,
-    Interpreter,
     Line,
     MemoryValue,
     Misfit,
@@ -27,9 +27,11 @@ from hpclaunch.sites.values import (
     WalltimeValue,
     one_line,
 )
-from hpclaunch.units import MemoryAs, Walltime
+from hpclaunch.units import Walltime
 
 __all__ = [
+    "Conda",
+    "Container",
     "Dask",
     "Environment",
     "Login",
@@ -38,11 +40,13 @@ __all__ = [
     "Network",
     "Paths",
     "PbsTable",
+    "Pixi",
     "Queue",
     "SchedulerTable",
     "SessionDefaults",
     "Site",
     "Table",
+    "Templates",
     "WalltimeBin",
 ]
 
@@ -74,82 +78,6 @@ class Login(Table):
 
     connect_timeout: Annotated[int, Strict(), Field(gt=0, le=600)] = 20
     """Seconds to wait for the host to answer."""
-
-
-class WalltimeBin(Table):
-    """How long jobs of a queue may run, by the number of their nodes."""
-
-    max_nodes: Count
-    """The bin is for jobs of so many nodes or fewer, down to the bin before."""
-
-    max_walltime: WalltimeValue
-    """Longest job in it."""
-
-
-class Queue(Table):
-    """One queue (SLURM: partition), told by its limits so that a plan can be held against them."""
-
-    name: Line
-    """What people call it; as the scheduler spells it, where `partition` says nothing else."""
-
-    partition: Annotated[str, AfterValidator(one_line)] | None = None
-    """SLURM's partition, where that is not the name; ``""`` where jobs name a QOS alone."""
-
-    qos: Line | None = None
-    """SLURM's QOS of its jobs."""
-
-    memory_as: MemoryAs = "node"
-    """How memory is asked for: of each ``node``, of each ``core``, as the ``whole`` memory of each
-    node (SLURM: ``--mem=0``), or ``none`` where the site refuses to be asked. What a session or a
-    worker may use is the same in every case."""
-
-    choose: Flag = True
-    """Whether a plan may take it by itself: where nobody names a queue, the first one whose limits
-    allow the job is taken. ``false`` for queues that are for some people only, or cost more."""
-
-    max_walltime: WalltimeValue | None = None
-    """Longest job."""
-
-    walltime_bins: tuple[WalltimeBin, ...] = ()
-    """Where the longest job depends on its number of nodes: bins, fewest nodes first. A job of more
-    nodes than the last bin has is held against ``max_walltime``."""
-
-    min_nodes: Count = 1
-    """Fewest nodes of a job."""
-
-    max_nodes: Count | None = None
-    """Most nodes of a job."""
-
-    cores_per_node: Count | None = None
-    """Cores that a job may use on one node, as the scheduler counts CPUs."""
-
-    memory_per_node: MemoryValue | None = None
-    """Memory that a job may use on one node; less than what is installed."""
-
-    gpus_per_node: CountOrNone = 0
-    """GPUs of one node."""
-
-    max_jobs: Count | None = None
-    """Most jobs that one user may have in it, waiting ones included."""
-
-    def walltime_bin(self, nodes: int) -> WalltimeBin | None:
-        """The bin of a job of so many nodes, None where there is none for it."""
-        return next((one for one in self.walltime_bins if nodes <= one.max_nodes), None)
-
-
-class Environment(Table):
-    """A Python environment on the site that has JupyterLab, and Dask where Dask is wanted."""
-
-    python: Interpreter | None = None
-    """The interpreter: an absolute path, one that begins with ``~/``, or a name found in PATH after
-    `modules` and `setup`. By default ``python3``; on a site without scheduler the Python that
-    runs hpclaunch."""
-
-    modules: tuple[Line, ...] = ()
-    """Modules to load, in order."""
-
-    setup: tuple[Line, ...] = ()
-    """Lines of bash that run in the job before anything else, after the modules."""
 
 
 class Paths(Table):
@@ -254,6 +182,17 @@ class Network(Table):
     """Interface name on compute nodes; a hint, what is found on the node wins."""
 
 
+class Templates(Table):
+    """Templates of the site's own for the scripts of jobs; they extend the shipped ones."""
+
+    session: Line | None = None
+    """File with the template of sessions' jobs, relative to this profile. It begins with
+    ``{% extends "session.sh.j2" %}`` and fills some of the blocks that are offered."""
+
+    batch: Line | None = None
+    """The same of batch jobs: ``{% extends "batch.sh.j2" %}``."""
+
+
 class Site(Table):
     """A site profile: what the machine is. Who the user is stands in ``user.toml``."""
 
@@ -292,6 +231,9 @@ class Site(Table):
     network: Network = Network()
     """The network between the nodes."""
 
+    templates: Templates = Templates()
+    """Templates of the site's own for the scripts of jobs."""
+
     values: dict[Name, Line] = Field(
         default_factory=dict, json_schema_extra={"additionalProperties": False}
     )
@@ -312,6 +254,13 @@ class Site(Table):
         elif self.login.host is None and self.login.transport != "local":
             raise Misfit(("login", "host"), "missing: the login node to reach")
         self.scheduler.check()
+        for name, environment in self.environments.items():
+            for key, what in environment.misfits():
+                raise Misfit(("environments", name, key), what)
+        self._check_queues()
+        return self
+
+    def _check_queues(self) -> None:
         names = [queue.name for queue in self.queues]
         for index, name in enumerate(names):
             if name in names[:index]:
@@ -325,7 +274,6 @@ class Site(Table):
                     ("queues", str(index), "walltime_bins"),
                     "must be in the order of max_nodes, fewest first and each once",
                 )
-        return self
 
     def queue(self, name: str | None) -> Queue | None:
         """The queue of that name, or None where the profile does not describe it."""

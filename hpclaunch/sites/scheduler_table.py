@@ -81,6 +81,15 @@ class SchedulerTable(Table):
     """Further options of every job as they stand in a script, such as ``--constraint=cpu`` (SLURM),
     ``-l filesystems=home`` (PBS) or ``-G climate`` (LSF)."""
 
+    prologue: tuple[Line, ...] = ()
+    """Lines of bash that run in every job before everything else, modules included: sessions,
+    batch jobs and worker jobs."""
+
+    epilogue: tuple[Line, ...] = ()
+    """Lines of bash that run when all of a job has ended, whatever its exit code, which is ``$1``
+    of a session's and a batch's; also when the job could not begin or is cancelled, as far as the
+    scheduler leaves time for it. They do not change the exit code."""
+
     pbs: PbsTable | None = None
     """How this PBS wants to be asked; only where `kind` is ``pbs``."""
 

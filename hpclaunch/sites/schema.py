@@ -10,7 +10,11 @@ import ast
 import inspect
 from typing import Any
 
-from hpclaunch.sites import model, scheduler_table
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from hpclaunch.sites import environment, model, queues, scheduler_table
+from hpclaunch.units import Memory, Walltime
 
 __all__ = ["profile_schema"]
 
@@ -20,18 +24,32 @@ def profile_schema() -> dict[str, Any]:
     document = model.Site.model_json_schema(mode="validation")
     written = _docstrings()
     for name, table in {"Site": document, **document["$defs"]}.items():
-        families = [kind.__name__ for kind in getattr(model, name).__mro__]
+        kind = getattr(model, name)
+        families = [one.__name__ for one in kind.__mro__]
         for key, entry in table["properties"].items():
+            if "default" in entry:
+                entry["default"] = _as_written(kind.model_fields[key])
             entry["description"] = next(
                 written[family, key] for family in families if (family, key) in written
             )
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **document}
 
 
+def _as_written(field: FieldInfo) -> Any:
+    """The default of a key as a profile would have it."""
+    default = field.get_default(call_default_factory=True)
+    if isinstance(default, BaseModel):
+        return default.model_dump(mode="json")
+    return str(default) if isinstance(default, (Memory, Walltime)) else default
+
+
 def _docstrings() -> dict[tuple[str, str], str]:
     """The text below each field of the model, by class and field."""
     found = {}
-    trees = [ast.parse(inspect.getsource(module)) for module in (scheduler_table, model)]
+    trees = [
+        ast.parse(inspect.getsource(module))
+        for module in (scheduler_table, environment, queues, model)
+    ]
     for table in (one for tree in trees for one in tree.body):
         if not isinstance(table, ast.ClassDef):
             continue

@@ -30,6 +30,8 @@ class FoundNodes:
     gpus : int
     features : tuple of str
         Words by which jobs can ask for them.
+    exclusive : bool or None
+        Whether jobs get such nodes whole.
     """
 
     count: int
@@ -37,6 +39,7 @@ class FoundNodes:
     memory: Memory | None = None
     gpus: int = 0
     features: tuple[str, ...] = ()
+    exclusive: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,11 @@ class FoundQueue:
     """Its kinds of nodes, most numerous first."""
     allowed: bool | None = None
     """Whether this user may submit to it."""
+    exclusive: bool | None = None
+    """Whether jobs get whole nodes."""
+    total_nodes: int | None = None
+    qos: str | None = None
+    """SLURM's QOS that jobs must name, where the user's default one is not admitted."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +122,8 @@ class Survey:
     """The day, as in ``2026-11-25``."""
     scheduler: str | None = None
     """``slurm``, ``pbs`` or ``lsf``."""
+    dialect: str = ""
+    """``torque`` where PBS is one."""
     release: str = ""
     """As the scheduler says it, such as ``slurm-wlm 22.05.8``."""
     prologue: tuple[str, ...] = ()
@@ -132,6 +142,8 @@ class Survey:
     filesystems: tuple[FoundFilesystem, ...] = ()
     module_system: str | None = None
     """``lmod``, ``environment modules``, or empty where there is none."""
+    modules: tuple[str, ...] = ()
+    """Modules whose names look like a Python's."""
     forwarding: bool | None = None
     """Whether the login node's sshd forwards ports."""
     node_ssh: bool | None = None
@@ -139,5 +151,7 @@ class Survey:
     environments: tuple[FoundEnvironment, ...] = ()
     memory_unit: str | None = None
     """LSF's ``LSF_UNIT_FOR_LIMITS``."""
+    memory_per: str | None = None
+    """LSF: whether memory is reserved for each ``task`` or each ``host``."""
     notes: tuple[str, ...] = ()
     """What could not be told, and why, for people."""

@@ -28,15 +28,15 @@ finish() { # the last word of the job, read by the laptop: its exit code
 cd "$session" || exit 1
 
 lacking() {
-    echo "hpclaunch: the module $1 cannot be loaded here ($HOSTNAME)" >&2
+    echo "hpclaunch: $1 here ($HOSTNAME)" >&2
     finish 126
 }
 
 # The environment, as the site's profile describes it.
 # shellcheck source=/dev/null
 command -v module >/dev/null || . /etc/profile
-module load gcc/13.2 || lacking gcc/13.2
-module load netcdf-mpi || lacking netcdf-mpi
+module load gcc/13.2 || lacking 'the module gcc/13.2 cannot be loaded'
+module load netcdf-mpi || lacking 'the module netcdf-mpi cannot be loaded'
 export OMP_NUM_THREADS=1
 ulimit -c 0
 set +eu # in case the lines above have set them

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from hpclaunch.node.failure import Failure
+from hpclaunch.node.outside import DIRECTORY
 from hpclaunch.node.ranks import command, death, hosts, role, surroundings_of
 from hpclaunch.node.spec import Block
 
@@ -73,6 +74,15 @@ def test_an_unknown_or_missing_launcher_is_told(path):
         with pytest.raises(Failure, match=words) as told:
             command(block(1, (launcher,)), MPICH, {"PATH": str(path)}, ["localhost"], FILE)
         assert told.value.cause == "no-launcher" and "[mpi] launcher" in told.value.hint
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_the_profiles_launcher_is_taken_in_an_image_by_its_name(path, tmp_path, inside):
+    """Inside, a program of the same name stands in PATH that runs the one outside."""
+    named = "/only/outside/mpirun" if inside else str(path / "mpirun")
+    surroundings = {"PATH": str(path), **({DIRECTORY: str(tmp_path)} if inside else {})}
+    argv, _ = command(block(1, (named, "--x")), OPEN_MPI, surroundings, ["localhost"], FILE)
+    assert argv[:2] == ["mpirun" if inside else named, "--x"]
 
 
 def test_srun_does_not_see_the_options_of_the_job():

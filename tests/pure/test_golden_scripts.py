@@ -23,7 +23,9 @@ from tests.pure.plans import NONCE
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden"
 DOCKER = str(ROOT / "docker" / "slurm" / "site.toml")
-PBS, LSF = (str(ROOT / "tests" / "profiles" / f"{kind}.toml") for kind in ("pbs", "lsf"))
+PBS, LSF, OF_KINDS = (
+    str(ROOT / "tests" / "profiles" / f"{name}.toml") for name in ("pbs", "lsf", "kinds")
+)
 
 # What differs from machine to machine on the site `local`.
 HERE = ("environments.default.python=/home/alice/project/.venv/bin/python",)
@@ -36,6 +38,12 @@ RICH = (
     "scheduler.directives=['--constraint=cpu&ssd', '--licenses=scratch,home', '--exclusive']",
     "paths.base=/scratch/100% mine/hpclaunch",
 )
+HOOKS = (
+    "scheduler.prologue=['ulimit -s unlimited', 'export http_proxy=http://proxy:3128']",
+    "scheduler.epilogue=['echo \"ended with $1\"', 'rm -rf \"/local/$SLURM_JOB_ID\"']",
+)
+OWN = f"templates.session={ROOT / 'tests' / 'profiles' / 'own.sh.j2'}"
+KINDS = ("venv", "conda", "conda-by-module", "micromamba", "pixi", "container", "singularity")
 
 SESSIONS: dict[str, tuple[str, tuple[str, ...], dict[str, Any]]] = {
     "local": ("local", HERE, {}),
@@ -60,6 +68,15 @@ SESSIONS: dict[str, tuple[str, tuple[str, ...], dict[str, Any]]] = {
         ("scheduler.lsf.memory_per=host",),
         {"nodes": 2, "workers_per_node": 1, "program": Program("/laptop/run.py", (), b"1")},
     ),
+    **{f"kinds-{kind}": (OF_KINDS, (), {"environment": kind, "workers": 2}) for kind in KINDS},
+    "kinds-container-batch": (
+        OF_KINDS,
+        (),
+        {"environment": "container", "nodes": 2, "program": Program("/laptop/run.py", (), b"1")},
+    ),
+    "docker-hooks": (DOCKER, HOOKS, {"workers": 2}),
+    "lsf-hooks": (LSF, HOOKS, {}),
+    "docker-own-template": (DOCKER, (*HOOKS, OWN), {}),
     "docker-rich": (
         DOCKER,
         RICH,

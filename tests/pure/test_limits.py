@@ -205,7 +205,7 @@ def test_a_queue_that_is_not_to_be_chosen_is_not_and_where_none_fits_the_nearest
     site = loaded(queues=queues, session=SESSION)
     with pytest.raises(PlanError, match="the session asks for 1 GPUs on a node, and no q") as no:
         make_plan(site, Request(gpus=1), name="x")
-    assert "(short, long, huge)" in no.value.what
+    assert "(gpus_per_node of short, long, huge)" in no.value.what
     with pytest.raises(PlanError, match="asks for a walltime of 72:00:00, and no q") as longer:
         make_plan(site, Request(walltime=Walltime(3 * 86400)), name="x")
     assert "a walltime of 48:00:00 (queue 'long')" in str(longer.value.hint)
@@ -216,6 +216,20 @@ BINS = [
     {"max_nodes": 91, "max_walltime": "2:00:00"},
     {"max_nodes": 183, "max_walltime": "6:00:00"},
 ]
+
+
+def test_a_limit_says_by_whose_word_it_is_and_a_users_own_has_none(tmp_path):
+    queue = {"name": "long", "max_nodes": 2, "source": "https://docs.big.example/queues"}
+    content = slurm_with(queues=[queue], scheduler={"kind": "slurm", "default_queue": "long"})
+    site = load_content(tmp_path, content)
+    with pytest.raises(PlanError) as caught:
+        make_plan(site, Request(nodes=3), name="x")
+    told = f"(max_nodes in {tmp_path / 'big.toml'}, by https://docs.big.example/queues)"
+    assert told in caught.value.what
+    file = user_toml({"big": {"queues": [{"name": "long", "max_nodes": 2}]}})
+    with pytest.raises(PlanError) as caught:
+        make_plan(load_content(tmp_path, content), Request(nodes=3), name="x")
+    assert f"(max_nodes in {file})" in caught.value.what
 
 
 @pytest.mark.parametrize(

@@ -234,22 +234,28 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path):
         load("folder")
 
 
+NEEDED = {("conda",): {"env": "x"}, ("pixi",): {"project": "/p"}, ("container",): {"image": "/i"}}
+"""What these tables must have, so that the slip is the only fault."""
+
+
 def every_table() -> list[tuple[str, ...]]:
     """Each table of a profile, entries of lists and tables of tables included."""
     tables = [(), *((name,) for name in Site.model_fields if keys_at((name,)))]
-    return [*tables, ("queues", "0"), ("environments", "default")]
+    kinds = [("environments", "default", kind) for kind in ("conda", "pixi", "container")]
+    return [*tables, ("queues", "0"), ("environments", "default"), *kinds]
 
 
 def test_every_kind_of_table_is_tried_below():
     assert ("login",) in every_table() and ("dask",) in every_table()
-    assert len(every_table()) == 1 + 7 + 2
+    assert len(every_table()) == 1 + 8 + 5
 
 
 @pytest.mark.parametrize("table", every_table(), ids=".".join)
 @given(data=st.data())
 def test_a_key_with_a_slip_leads_to_the_right_one(tmp_path_factory, table, data):
     """One letter left out of any key of any table: the key is named again."""
-    known = [key for key in keys_at(table) if len(key) > 4]
+    given = NEEDED.get(table[-1:], {})
+    known = [key for key in keys_at(table) if len(key) > 4 and key not in given]
     key = data.draw(st.sampled_from(known))
     place = data.draw(st.integers(0, len(key) - 1))
     slip = key[:place] + key[place + 1 :]
@@ -257,6 +263,7 @@ def test_a_key_with_a_slip_leads_to_the_right_one(tmp_path_factory, table, data)
     inner: Any = content
     for part in table:
         inner = inner[int(part)] if isinstance(inner, list) else inner.setdefault(part, {})
+    inner.update(given)
     inner[slip] = 1
     if slip in keys_at(table) or homes_of(slip):
         return

@@ -15,9 +15,9 @@ from hpclaunch import paths
 from hpclaunch.errors import UsageError
 from hpclaunch.plan import make_plan
 from hpclaunch.request import Request
-from hpclaunch.script import _template
 from hpclaunch.shell import quote
 from hpclaunch.sites.model import Site
+from hpclaunch.templates import shipped_template
 from tests.pure.hostile import EVIL, arguments
 from tests.pure.plans import loaded
 from tests.pure.sites import slurm_with
@@ -29,6 +29,12 @@ SAFE_BY_CONSTRUCTION = {
     "each of exit_tells": "names of signals that stand in the scheduler's module",
     "each of before_modules": "a line of hpclaunch itself",
     "each of plan.setup": "bash that the profile's author wrote as bash; one line each",
+    "each of plan.prologue": "bash that the profile's author wrote as bash; one line each",
+    "each of plan.epilogue": "bash that the profile's author wrote as bash; one line each",
+    "each of plan.steps.does": "`activation_of` has quoted what stands in it",
+    "each of exports": "lines of hpclaunch itself",
+    "inside": "`inside` quotes every word",
+    "python": "a word by `site_word`",
     "plan.name": "letters, digits, '.', '_' and '-': make_plan refuses other names",
     "plan.block.ranks": "a number that the plan has counted",
     "number": "of an order: digits, `read_list` takes nothing else",
@@ -93,7 +99,7 @@ def test_the_search_finds_what_is_not_quoted(text):
 
 
 def test_the_filter_is_the_one_function_that_quotes():
-    environment = _template("session.sh.j2").environment
+    environment = shipped_template("session.sh.j2").environment
     assert environment.filters["quote"] is quote
     assert environment.undefined is jinja2.StrictUndefined
 

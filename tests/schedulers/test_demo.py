@@ -544,3 +544,50 @@ def test_commands_run_where_the_interpreters_name_has_blanks(
     site = Site(Fake.install(tmp_path / "fake", "slurm"), tmp_path / "home")
     assert site.run(["squeue", "--noheader"]) == Completed.of(["squeue", "--noheader"], 0)
     assert "JOBID" in site.run(["squeue", "--name=two words"]).stdout
+
+
+# What a site tells of itself: for a survey.
+
+OF_SITES = [
+    ("pbs", PBS, "01_server", "qstat -B -f", "qstat -Bf"),
+    ("pbs", PBS, "02_queues", "qstat -Q -f", "qstat -Qf"),
+    ("pbs", PBS, "03_nodes", "pbsnodes -a", "pbsnodes -av"),
+    ("lsf", LSF, "00_version", "lsid", "lsid"),
+    ("lsf", LSF, "00_version", "lshosts -w", "lshosts -w"),
+    ("lsf", LSF, "02_queues", "bqueues -l", "bqueues -l"),
+    ("lsf", LSF, "03_hosts", "bhosts -w", "bhosts -w"),
+    ("lsf", LSF, "03_hosts", "bparams -l", "bparams -l"),
+    ("slurm", "slurm-22.05", "01_site", "sinfo -V", "sinfo --version"),
+]
+
+
+@on(("site", "release", "topic", "recorded", "asked"), OF_SITES, indirect=["site"])
+def test_a_site_tells_of_itself_in_recorded_lines(
+    site: Site, release: str, topic: str, recorded: str, asked: str
+) -> None:
+    """Of fewer queues, perhaps, but each line as it was."""
+    real = next(one.stdout for one in records(release, topic) if one.command == recorded)
+    done = site.shell(asked)
+    assert (done.exit, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert len(lines) > 0 and set(lines) <= set(real.splitlines())
+
+
+@on("site", ["slurm"], indirect=True)
+def test_slurm_tells_of_partitions_in_recorded_words(site: Site) -> None:
+    real = [one.stdout for one in records("slurm-22.05", "01_site")]
+    words = {word for text in real for word in text.split()}
+    for asked in ("scontrol show partition -o", "scontrol show node -o"):
+        said = set(site.shell(asked).stdout.split())
+        assert len(said) > 5
+        # The recorded site has other partitions besides, and lets fewer nodes into the short one.
+        assert {one for one in said - words if not one.startswith("Partitions=")} == set()
+    rows = site.shell("sinfo -h -o '%P|%D|%c|%m|%G'").stdout.splitlines()
+    assert rows == ["compute*|2|4|8000|(null)", "short|2|4|8000|(null)"]
+
+
+@ON_LSF
+def test_lsf_hangs_when_its_master_is_down_whatever_is_asked(site: Site) -> None:
+    site.fake.silence(True)
+    with pytest.raises(subprocess.TimeoutExpired):
+        subprocess.run(["bqueues", "-l"], env={**os.environ, "PATH": site.fake.path}, timeout=1)

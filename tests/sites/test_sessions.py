@@ -92,6 +92,26 @@ def test_a_job_that_is_refused_is_told_in_the_sites_words(there: There) -> None:
     assert not [one for one in there.laptop.sessions().values() if one["state"] != "failed"]
 
 
+def test_a_check_tells_what_differs_and_that_its_job_waits(there: There) -> None:
+    there.control.hold()
+    profile = Path(there.site).with_name("described.toml")
+    profile.write_text(
+        Path(there.site).read_text()
+        + '[[queues]]\nname = "short"\nmax_walltime = "1:00:00"\ncores_per_node = 4\n'
+        + '[[queues]]\nname = "gone"\n'
+    )
+    done = there.laptop.run("site", "check", str(profile), "--json", "--timeout", "5")
+    assert done.returncode == 1, done.stderr
+    lines = {one["key"]: (one["result"], one["found"]) for one in json.loads(done.stdout)}
+    assert lines["scheduler.kind"][0] == "holds"
+    assert lines["queues.short.max_walltime"] == ("differs", "00:10:00")
+    assert lines["queues.short.cores_per_node"][0] == "holds"
+    assert lines["queues.gone"][0] == "differs"
+    assert lines["job"][0] == "unknown"
+    assert WAITING[there.kind] in lines["job"][1]
+    assert there.control.cancelled == set(there.control.ids(1))
+
+
 def test_a_session_that_is_cancelled_from_outside_says_so(there: There) -> None:
     """By the exit status alone, where LSF keeps no reason."""
     job = there.start()["job"]["id"]

@@ -25,14 +25,14 @@ finish() { # the last word of the job, read by the laptop: its exit code
 cd "$session" || exit 1
 
 lacking() {
-    echo "hpclaunch: the module $1 cannot be loaded here ($HOSTNAME)" >&2
+    echo "hpclaunch: $1 here ($HOSTNAME)" >&2
     finish 126
 }
 
 # The environment, as the site's profile describes it.
 # shellcheck source=/dev/null
 command -v module >/dev/null || . /etc/profile
-module load cray-python || lacking cray-python
+module load cray-python || lacking 'the module cray-python cannot be loaded'
 
 export PYTHONPATH=/work/proj1/proj1/jane/.hpclaunch/lib/0.1.0-0123456789ab"${PYTHONPATH:+:$PYTHONPATH}"
 python=python3

@@ -28,14 +28,14 @@ finish() { # the last word of the job, read by the laptop: its exit code
 cd "$session" || exit 1
 
 lacking() {
-    echo "hpclaunch: the module $1 cannot be loaded here ($HOSTNAME)" >&2
+    echo "hpclaunch: $1 here ($HOSTNAME)" >&2
     finish 126
 }
 
 # The environment, as the site's profile describes it.
 # shellcheck source=/dev/null
 command -v module >/dev/null || . /etc/profile
-module load conda || lacking conda
+module load conda || lacking 'the module conda cannot be loaded'
 conda activate npl
 set +eu # in case the lines above have set them
 

@@ -1,0 +1,1 @@
+"""One report of laptop, login node and a one-minute job, fit to paste to a help desk."""
