@@ -421,12 +421,13 @@ class BatchCluster(JobQueueCluster):  # type: ignore[misc]
     async def _look(self) -> bool:
         """Ask the scheduler about every job; whether it said something new."""
         known = {name: job for name, job in self.workers.items() if job.job_id is not None}
-        self._silence = None
         if not known:
+            self._silence = None
             if self._submitter.waits is not None:
                 await self._submitter.status([])  # which sees that there is nothing to wait for
             return False
         said = await self._submitter.status([str(job.job_id) for job in known.values()])
+        self._silence = None
         over: dict[str, str] = {}
         news = False
         for name, job in known.items():
