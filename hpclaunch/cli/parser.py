@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-__all__ = ["build_parser"]
+from hpclaunch.cli.options import SITE, add, settings
+from hpclaunch.cli.site_parser import add_demo, add_doctor, add_site
 
-_SITE = "name of a site, or path to a .toml profile (default: default_site of user.toml, or local)"
+__all__ = ["build_parser"]
 
 
 class _Version(argparse.Action):
@@ -34,32 +35,17 @@ def build_parser() -> argparse.ArgumentParser:
     _start(commands)
     _batch(commands)
     _sessions(commands)
-    _site(commands)
-    _demo(commands)
-    doctor = _add(
-        commands,
-        "doctor",
-        ("doctor", "doctor"),
-        "Report on laptop, login node and a one-minute job, to paste to a help desk.",
-    )
-    doctor.add_argument("site", nargs="?", metavar="SITE", help=_SITE)
-    _checks(doctor)
-    return parser
-
-
-def _add(commands: Any, name: str, handler: tuple[str, str], help: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(
-        name, help=help, description=help, allow_abbrev=False
-    )
-    parser.set_defaults(handler=handler)
+    add_site(commands)
+    add_demo(commands)
+    add_doctor(commands)
     return parser
 
 
 def _start(commands: Any) -> None:
-    start = _add(
+    start = add(
         commands, "start", ("start", "start"), "Start JupyterLab on a compute node and open it."
     )
-    start.add_argument("site", nargs="?", metavar="SITE", help=_SITE)
+    start.add_argument("site", nargs="?", metavar="SITE", help=SITE)
     start.add_argument("--name", help="name of the session (default: SITE-N)")
     resources = _resources(start)
     resources.add_argument("--notebook-dir", metavar="DIR", help="root directory of JupyterLab")
@@ -74,7 +60,7 @@ def _start(commands: Any) -> None:
     how = start.add_argument_group("how")
     how.add_argument("--dry-run", action="store_true", help="print the batch script, touch nothing")
     _foreground(how)
-    _settings(how)
+    settings(how)
 
 
 def _resources(parser: argparse.ArgumentParser) -> Any:
@@ -123,7 +109,7 @@ _SCRIPTS = (".py", ".ipynb")
 
 
 def _batch(commands: Any) -> None:
-    batch = _add(
+    batch = add(
         commands,
         "batch",
         ("batch", "batch"),
@@ -166,7 +152,7 @@ def _batch_options(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--again", metavar="NAME", help="run a recorded batch as it was")
     how.add_argument("--dry-run", action="store_true", help="print the batch script, touch nothing")
     how.add_argument("--json", action="store_true", help="print one JSON document")
-    _settings(how)
+    settings(how)
 
 
 def _insecure(group: Any) -> None:
@@ -184,33 +170,22 @@ def _foreground(group: Any) -> None:
     group.add_argument("--json", action="store_true", help="print one JSON document when ready")
 
 
-def _settings(group: Any) -> None:
-    group.add_argument(
-        "--set",
-        metavar="TABLE.KEY=VALUE",
-        action="append",
-        default=[],
-        dest="settings",
-        help="override any key of the site's profile; may be repeated",
-    )
-
-
 def _sessions(commands: Any) -> None:
-    listing = _add(commands, "list", ("sessions", "list_all"), "List all sessions of all sites.")
+    listing = add(commands, "list", ("sessions", "list_all"), "List all sessions of all sites.")
     listing.add_argument("--json", action="store_true", help="print a JSON array")
     listing.add_argument("--refresh", action="store_true", help="connect where there is no link")
 
-    attach = _add(
+    attach = add(
         commands, "attach", ("start", "attach"), "Open a session again: its tunnel and browser."
     )
     attach.add_argument("name", metavar="NAME")
     _foreground(attach)
 
-    status = _add(commands, "status", ("sessions", "status"), "Show one session.")
+    status = add(commands, "status", ("sessions", "status"), "Show one session.")
     status.add_argument("name", metavar="NAME")
     status.add_argument("--json", action="store_true", help="print a JSON document")
 
-    scale = _add(
+    scale = add(
         commands, "scale", ("scale", "scale"), "Have more or fewer Dask workers in a session."
     )
     scale.add_argument("name", metavar="NAME")
@@ -219,148 +194,17 @@ def _sessions(commands: Any) -> None:
     scale.add_argument("--max", metavar="B", type=int, help="and at most so many")
     scale.add_argument("--json", action="store_true", help="print a JSON document")
 
-    logs = _add(commands, "logs", ("logs", "logs"), "Print the log of a session's job.")
+    logs = add(commands, "logs", ("logs", "logs"), "Print the log of a session's job.")
     logs.add_argument("name", metavar="NAME")
     logs.add_argument("-f", "--follow", action="store_true", help="go on as the log grows")
     logs.add_argument("-n", "--lines", metavar="N", type=int, help="only the last N lines")
 
-    why = _add(
+    why = add(
         commands, "why", ("sessions", "why"), "Say why a session failed or waits, and what to do."
     )
     why.add_argument("name", metavar="NAME")
     why.add_argument("--json", action="store_true", help="print a JSON document")
 
-    stop = _add(commands, "stop", ("sessions", "stop"), "End sessions and their jobs.")
+    stop = add(commands, "stop", ("sessions", "stop"), "End sessions and their jobs.")
     stop.add_argument("names", nargs="*", metavar="NAME")
     stop.add_argument("--all", action="store_true", help="every live session of every site")
-
-
-def _checks(parser: argparse.ArgumentParser) -> None:
-    """What `site check` and `doctor` have in common."""
-    parser.add_argument("--no-job", action="store_true", help="run no job, ask the login node only")
-    parser.add_argument(
-        "--timeout", metavar="SECONDS", type=float, help="for the job to answer (default: 300)"
-    )
-    parser.add_argument("--json", action="store_true", help="print a JSON document")
-    parser.add_argument("--queue", metavar="NAME", help="queue of the job")
-    parser.add_argument("--account", metavar="NAME", help="account (project) to charge")
-    parser.add_argument("--environment", metavar="NAME", help="one of the site's environments")
-    _settings(parser)
-
-
-def _site(commands: Any) -> None:
-    site = commands.add_parser(
-        "site", help="Sites: list, show, schema, init, check, export-dask.", allow_abbrev=False
-    )
-    verbs = site.add_subparsers(metavar="VERB", required=True)
-    listing = _add(verbs, "list", ("sites", "list_all"), "List the known sites.")
-    listing.add_argument("--json", action="store_true", help="print a JSON array")
-    show = _add(verbs, "show", ("sites", "show"), "Print a site's profile with your values in it.")
-    show.add_argument("site", nargs="?", metavar="SITE", help=_SITE)
-    show.add_argument("--origin", action="store_true", help="say where each value comes from")
-    _settings(show)
-    _add(verbs, "schema", ("sites", "schema"), "Print the JSON schema of a site profile.")
-    _init(verbs)
-    check = _add(verbs, "check", ("check", "check"), "Hold a site's profile against the live site.")
-    check.add_argument("site", nargs="?", metavar="SITE", help=_SITE)
-    check.add_argument(
-        "--offline", action="store_true", help="only the profile itself, without a connection"
-    )
-    check.add_argument(
-        "--fix", action="store_true", help="repair what differs in the file; the old one is kept"
-    )
-    _checks(check)
-    export = _add(
-        verbs,
-        "export-dask",
-        ("export", "export_dask"),
-        "Write Dask's configuration for a site, for clusters made there without hpclaunch.",
-    )
-    export.add_argument("site", nargs="?", metavar="SITE", help=_SITE)
-    export.add_argument(
-        "--output",
-        metavar="DIR",
-        help="write it with certificates and key into this new directory here "
-        "(default: only print the configuration)",
-    )
-    export.add_argument(
-        "--place", metavar="DIR", help="where the directory will lie on the site, an absolute path"
-    )
-    export.add_argument(
-        "--days", metavar="N", type=int, help="how long the certificates live (default: 365)"
-    )
-    export.add_argument(
-        "--scheduler-interface",
-        metavar="NAME",
-        help="network interface of the node where the notebook runs, by which workers reach it",
-    )
-    export.add_argument("--account", metavar="NAME", help="account (project) to charge")
-    export.add_argument("--environment", metavar="NAME", help="one of the site's environments")
-    _settings(export)
-
-
-def _demo(commands: Any) -> None:
-    demo = _add(
-        commands, "demo", ("demo", "demo"), "A make-believe site on this machine, until Ctrl-C."
-    )
-    demo.add_argument(
-        "--scheduler", choices=("slurm", "pbs", "lsf"), default="slurm", help="default: slurm"
-    )
-    demo.add_argument(
-        "--mode",
-        metavar="MODE[=HOW]",
-        action="append",
-        default=[],
-        dest="modes",
-        help="let the scheduler misbehave, such as hold='Priority' or refuse; may be repeated",
-    )
-    demo.add_argument(
-        "--directory",
-        metavar="DIR",
-        help="a new or empty directory for all files, which stays (default: a temporary one)",
-    )
-    demo.add_argument("--json", action="store_true", help="print one JSON document when it is up")
-
-
-def _init(verbs: Any) -> None:
-    init = _add(
-        verbs,
-        "init",
-        ("site_init", "init"),
-        "Ask a login node what its site is like, and write its profile.",
-    )
-    init.add_argument(
-        "host", nargs="?", metavar="[USER@]HOST", help="login node, or an alias of ~/.ssh/config"
-    )
-    init.add_argument("--name", help="name of the site (default: what the cluster calls itself)")
-    init.add_argument(
-        "--output",
-        metavar="FILE",
-        help="where to write it, - for stdout (default: NAME.toml where all sites of yours lie)",
-    )
-    init.add_argument("--force", action="store_true", help="overwrite a file that is there")
-    init.add_argument(
-        "--environment",
-        metavar="PYTHON",
-        help="interpreter on the site that has JupyterLab (default: the best that is found)",
-    )
-    init.add_argument("--account", metavar="NAME", help="account (project) to charge")
-    way = init.add_argument_group("how to get there")
-    way.add_argument("--port", metavar="N", type=int, help="port of the SSH server")
-    way.add_argument("--identity", metavar="FILE", help="private key")
-    way.add_argument("--ssh-config", metavar="FILE", help="ssh configuration instead of your own")
-    way.add_argument(
-        "--transport",
-        choices=("auto", "openssh", "paramiko", "local"),
-        default="auto",
-        help="local: this machine is the login node (default: auto)",
-    )
-    by_hand = init.add_argument_group("by hand, where hpclaunch cannot log in")
-    by_hand.add_argument(
-        "--script", action="store_true", help="print the script that asks, to be run there by sh"
-    )
-    by_hand.add_argument(
-        "--offline",
-        metavar="REPORT",
-        help="write the profile from what that script has printed (- for stdin); connect nowhere",
-    )
