@@ -92,6 +92,7 @@ def leave(laptop: Laptop, tmp_path: Path, fake: Fake) -> None:
     assert len((tmp_path / "ended").read_text().splitlines()) == 2
 
 
+@pytest.mark.long
 def test_a_session_and_its_workers_run_in_a_virtual_environment(
     laptop: Laptop, tmp_path: Path, fake: Fake
 ) -> None:

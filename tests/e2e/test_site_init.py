@@ -96,7 +96,9 @@ def fake(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
 @pytest.mark.local
 @pytest.mark.timeout(240)
 @pytest.mark.skipif(not address.for_nodes(), reason="this machine has no address but loopback")
-@pytest.mark.parametrize("fake", ["slurm", "pbs", "lsf"], indirect=True)
+@pytest.mark.parametrize(
+    "fake", ["pbs", "lsf", pytest.param("slurm", marks=pytest.mark.long)], indirect=True
+)
 def test_a_session_starts_on_a_make_believe_site_with_what_was_found(
     fake: Fake, laptop: Laptop
 ) -> None:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import yaml
 from cryptography import x509
@@ -178,6 +179,7 @@ keys = st.from_regex(r"[a-z]+(-[a-z]+)*", fullmatch=True).filter(
 )
 
 
+@hypothesis.settings(max_examples=40)
 @given(
     st.dictionaries(
         keys, st.recursive(values, lambda inner: st.dictionaries(keys, inner), max_leaves=9)

@@ -34,7 +34,8 @@ EXPORTS = {
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a test that asks for `there` on every site, or on the one that was named.
 
-    On the container cluster they are long ones: tests/e2e shows the same there, and more.
+    On SLURM, made up or in the container cluster, they are long ones: tests/e2e shows the same on
+    the cluster, and more.
     """
     if "there" not in metafunc.fixturenames:
         return
@@ -42,12 +43,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         named = [pytest.param("site", marks=[pytest.mark.cluster, pytest.mark.timeout(0)])]
         metafunc.parametrize("there", named, indirect=True)
         return
-    made_up = [
-        pytest.param(kind, marks=[pytest.mark.local, NO_ADDRESS])
-        for kind in ("slurm", "pbs", "lsf")
+    here, long = [pytest.mark.local, NO_ADDRESS], pytest.mark.long
+    sites = [
+        pytest.param("pbs", marks=here),
+        pytest.param("lsf", marks=here),
+        pytest.param("slurm", marks=[*here, long]),
+        pytest.param("cluster", marks=[pytest.mark.cluster, long]),
     ]
-    real = pytest.param("cluster", marks=[pytest.mark.cluster, pytest.mark.long])
-    metafunc.parametrize("there", [*made_up, real], indirect=True)
+    metafunc.parametrize("there", sites, indirect=True)
 
 
 @pytest.fixture
