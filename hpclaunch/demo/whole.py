@@ -7,7 +7,7 @@
         ssh_config, known_hosts, key
         bin/            the scheduler's commands, and `misbehave` and `behave`
         spool/          what the scheduler knows
-        home/, tmp/     of whoever logs in
+        home/, tmp/     of whoever logs in; home/environment is the Python environment
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import contextlib
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -106,6 +107,7 @@ class DemoSite:
         name = user()
         for folder in ("home", "tmp"):
             (self.directory / folder).mkdir(mode=0o700)
+        (self.directory / "home" / "environment").symlink_to(sys.prefix)  # for `site init` to find
         install(self.kind, self.directory / "bin", self.spool.path)
         for mode, how in modes.items():
             self.spool.set_mode(mode, how)

@@ -62,6 +62,17 @@ def test_ctrl_c_takes_the_site_down_with_the_sessions_on_it(
     eventually(lambda: not processes_with(str(laptop.home)), what="no process of the laptop")
 
 
+@pytest.mark.parametrize("demo", ["pbs"], indirect=True)
+def test_site_init_describes_it_so_that_nothing_needs_an_edit(laptop: Laptop, demo: Demo) -> None:
+    config = str(demo.directory / "ssh_config")
+    done = laptop.run("site", "init", "hpclaunch-demo", "--ssh-config", config, "--name", "mine")
+    assert done.returncode == 0, done.stderr
+    checked = laptop.run("site", "check", "mine", "--no-job")
+    python = f"{demo.directory}/home/environment/bin/python"
+    assert f"holds ({python} " in checked.stdout, checked.stdout
+    assert checked.returncode == 0, checked.stdout
+
+
 def test_a_second_interrupt_waits_for_no_session_and_leaves_nothing_either(laptop: Laptop) -> None:
     demo = Demo(laptop, "lsf")
     demo.fake.hold()
@@ -158,7 +169,7 @@ def test_slurms_commands_answer_people_as_they_are_used_to(demo: Demo) -> None:
     eventually(lambda: not demo.fake.alive, what="both are ended")
     *_, last = demo.ssh("sacct -j 2").stdout.splitlines()
     assert last.split() == ["2", "mine", "big", "1", "CANCELLED", "0:15"]
-    assert demo.ssh("ls").stdout.split() == ["job.sh", "out", "slurm-1.out"]
+    assert demo.ssh("ls").stdout.split() == ["environment", "job.sh", "out", "slurm-1.out"]
 
 
 @pytest.mark.parametrize("demo", ["pbs"], indirect=True)
