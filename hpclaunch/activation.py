@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -23,6 +24,7 @@ __all__ = [
     "environment_called",
     "environment_name",
     "in_worker_job",
+    "interpreter_of",
 ]
 
 _OF_ITSELF = '"$CONDA_PREFIX"/bin/python'
@@ -103,6 +105,11 @@ def activation_of(environment: Environment, fill: Fill) -> Activation:
         )
         return Activation("python3", tuple(_container(container)), container)
     return Activation()
+
+
+def interpreter_of(environment: Environment, active: Activation, *, local: bool) -> str:
+    """The Python of an environment made by `active`; `local` is a site without scheduler."""
+    return environment.python or active.python or (sys.executable if local else "python3")
 
 
 def check_container(

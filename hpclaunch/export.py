@@ -18,7 +18,7 @@ from hpclaunch.node.layout import Layout
 from hpclaunch.node.spec import session_from
 from hpclaunch.plan import Plan
 from hpclaunch.script import agent_spec
-from hpclaunch.shell import quote, site_word
+from hpclaunch.shell import printable, quote, site_word
 from hpclaunch.tls import make_dask_credentials
 
 __all__ = ["DaskExport", "as_yaml", "place_on_site"]
@@ -95,7 +95,7 @@ class DaskExport:
         python = site_word(self.plan.python)
         comments = (f"# {line}".rstrip() for line in self._comments(ends))
         tables = own_clusters(session, python, self.scheduler_interface)
-        return "\n".join(map(_printable, comments)) + "\n" + as_yaml(tables)
+        return "\n".join(map(printable, comments)) + "\n" + as_yaml(tables)
 
     def _comments(self, ends: datetime | None) -> Iterator[str]:
         plan, cluster = self.plan, _CLASSES[self.plan.scheduler]
@@ -129,11 +129,6 @@ class DaskExport:
                 f"dask-jobqueue submits with {' '.join(plan.scheduler_options)}, and cancels",
                 "without: set what SLURM reads from the environment (such as SLURM_CLUSTERS).",
             )
-
-
-def _printable(line: str) -> str:
-    """One line, whatever the name of a file may hold."""
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line)
 
 
 def as_yaml(tables: Mapping[str, Any], indent: str = "") -> str:

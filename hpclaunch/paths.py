@@ -117,14 +117,24 @@ def private_dir(path: Path) -> Path:
     return path
 
 
-def write_private(path: Path, data: bytes) -> None:
-    """Write `data` to `path` at once and for all: a 0600 file beside it, renamed into place."""
+def write_private(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+    """Write `data` to `path` at once and for all: a 0600 file beside it, renamed into place.
+
+    Parameters
+    ----------
+    path : Path
+    data : bytes
+    mode : int
+        Of the file when it is whole, for one that others may read.
+    """
     handle, temporary = tempfile.mkstemp(prefix=".new-", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        if mode != 0o600:
+            Path(temporary).chmod(mode)
         _replace(Path(temporary), path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
@@ -142,6 +152,11 @@ def _replace(new: Path, path: Path) -> None:
             if os.name != "nt" or time.monotonic() > deadline:
                 raise
             time.sleep(0.01)
+
+
+def sites_dir() -> Path:
+    """Where profiles of the user's own lie."""
+    return config_dir() / "sites"
 
 
 def shipped_dir(what: str) -> Path:

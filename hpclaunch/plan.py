@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import secrets
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
@@ -21,6 +20,7 @@ from hpclaunch.activation import (
     check_container,
     environment_called,
     environment_name,
+    interpreter_of,
 )
 from hpclaunch.block import block_job, has_block, plan_batch, plan_block
 from hpclaunch.errors import PlanError, UsageError
@@ -262,7 +262,7 @@ def make_plan(
         scheduler=site.scheduler.kind,
         job=_in_queue(loaded, job),
         queue=queue,
-        python=environment.python or active.python or (sys.executable if local else "python3"),
+        python=interpreter_of(environment, active, local=local),
         modules=environment.modules,
         setup=environment.setup,
         base=base,

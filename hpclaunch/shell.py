@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Completed", "join", "quote", "site_word"]
+__all__ = ["Completed", "join", "printable", "quote", "site_word"]
 
 # The reserved words of POSIX sh (Shell Command Language, 2.4) and of bash that `shlex.quote`
 # leaves as they are.
@@ -62,6 +62,20 @@ def site_word(path: str) -> str:
     '"$HOME"/\'my env/bin/python\''
     """
     return '"$HOME"/' + quote(path[2:]) if path.startswith("~/") else quote(path)
+
+
+def printable(text: str, keep: str = "") -> str:
+    """Return `text` as one line that any terminal and any file may show, whoever wrote it.
+
+    Parameters
+    ----------
+    text : str
+    keep : str
+        Characters that stay, though they are not printable.
+    """
+    return "".join(
+        char if char.isprintable() or char in keep else "\N{REPLACEMENT CHARACTER}" for char in text
+    )
 
 
 def join(words: Iterable[str]) -> str:

@@ -8,7 +8,9 @@ from typing import Any, Literal
 
 from hpclaunch.sites.layers import Place
 
-__all__ = ["Fix", "Line", "Result", "differs", "holds", "unknown", "verdict"]
+__all__ = ["Fix", "Line", "Result", "differs", "holds", "in_a_line", "unknown", "verdict"]
+
+_WORDS = 300  # characters of a site's words that are kept
 
 Result = Literal["holds", "differs", "unknown"]
 
@@ -68,6 +70,11 @@ def differs(key: str, found: str, fix: Fix | None = None) -> Line:
 def unknown(key: str, why: str) -> Line:
     """It could not be told."""
     return Line(key, "unknown", why)
+
+
+def in_a_line(said: str) -> str:
+    """A site's words, in one line that is not too long."""
+    return " ".join(said.split())[:_WORDS]
 
 
 def verdict(lines: Iterable[Line]) -> int:

@@ -71,13 +71,12 @@ def _account(loaded: LoadedSite, survey: Survey, account: str | None) -> Iterato
 def _named_queues(loaded: LoadedSite, survey: Survey) -> Iterator[Line]:
     """The queues that jobs name by default."""
     site = loaded.site
-    default = next((queue.name for queue in survey.queues if queue.default), None)
     for place, name in named_queues(site):
         described, key = site.queue(name), ".".join(place)
         if not survey.queues or (described and described.partition == ""):
             continue
         if found_queue(loaded, survey, name) is None:
-            instead = default if place[0] == "scheduler" else None
+            instead = survey.default_queue if place[0] == "scheduler" else None
             yield differs(key, f"no queue {name}", Fix(place, instead))
         else:
             yield holds(key, f"{name} is there")

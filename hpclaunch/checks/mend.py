@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import stat
-import tempfile
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,12 +51,12 @@ def write_profile(path: Path, text: str) -> Mended:
     shipped, path = is_shipped(path), path.resolve()  # a link stays one
     try:
         if shipped:
-            return Mended(_new(paths.config_dir() / "sites" / path.name, text))
+            return Mended(_new(paths.sites_dir() / path.name, text))
         backup = _free(path)
         backup.write_bytes(path.read_bytes())
         mode = stat.S_IMODE(path.stat().st_mode)
         backup.chmod(mode)
-        _replace(path, text, mode)
+        paths.write_private(path, text.encode(), mode=mode)
         return Mended(path, backup)
     except OSError as error:
         raise ProfileError(
@@ -91,7 +89,7 @@ def _new(path: Path, text: str) -> Path:
             hint=f"check that one: hpclaunch site check {path.stem} --fix",
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    _replace(path, text, 0o644)
+    paths.write_private(path, text.encode(), mode=0o644)
     return path
 
 
@@ -102,15 +100,3 @@ def _free(path: Path) -> Path:
         number += 1
         backup = path.with_name(f"{path.name}.bak{number}")
     return backup
-
-
-def _replace(path: Path, text: str, mode: int) -> None:
-    handle, temporary = tempfile.mkstemp(prefix=".new-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-        Path(temporary).chmod(mode)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from hpclaunch.checks.line import Fix, Line, differs, holds, unknown
+from hpclaunch.checks.line import Fix, Line, differs, holds, in_a_line, unknown
 from hpclaunch.errors import SchedulerError, TransportError
 from hpclaunch.node.sight import Directory, NodeFacts
 from hpclaunch.sessions import access
@@ -46,7 +46,7 @@ def _ms(seconds: float) -> str:
 
 def _words(said: str | None) -> Sequence[str]:
     """The site's words in one line."""
-    return [" ".join(said.split())[:300]] if said else []
+    return [in_a_line(said)] if said else []
 
 
 def check_node(loaded: LoadedSite, facts: NodeFacts | None, why: str) -> Iterator[Line]:
@@ -111,7 +111,7 @@ def _submit(loaded: LoadedSite, facts: NodeFacts) -> Line:
     answers = said.exit == 0 if by_ssh else asked.exit is not None and _finds(loaded, said)
     if answers:
         return holds("dask.submit", f"{what} on {facts.host}")
-    words = " ".join(said.said.split())[:300] or f"exit code {asked.exit}"
+    words = in_a_line(said.said) or f"exit code {asked.exit}"
     return differs("dask.submit", f"{what} not on {facts.host}: {words}")
 
 

@@ -85,7 +85,7 @@ def _able(trip: Trip, survey: Survey) -> Trip:
     account = request.account or site.account
     if account and survey.accounts and account not in survey.accounts and survey.default_account:
         request = replace(request, account=survey.default_account)
-    default = next((one.name for one in survey.queues if one.default), None)
+    default = survey.default_queue
     try:
         queue = plan_probe(trip.loaded, request, trip.book).queue
     except PlanError:

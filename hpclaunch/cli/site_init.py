@@ -12,6 +12,7 @@ from hpclaunch.cli.tell import Progress, tell
 from hpclaunch.errors import HpclaunchError, ProfileError, UsageError
 from hpclaunch.shell import quote
 from hpclaunch.sites.catalog import known_sites
+from hpclaunch.survey.choices import usable
 from hpclaunch.survey.findings import Survey
 from hpclaunch.survey.profile import Access, Profile, write_profile
 from hpclaunch.survey.take import read_survey, survey_script, take
@@ -130,7 +131,7 @@ def _place(output: str | None, name: str) -> Path:
         if place.suffix != ".toml":
             raise UsageError(f"--output {output}: a profile's name ends with .toml")
         return place.absolute()
-    return paths.config_dir() / "sites" / f"{name}.toml"
+    return paths.sites_dir() / f"{name}.toml"
 
 
 def _free(place: Path, *, force: bool) -> None:
@@ -143,8 +144,9 @@ def _free(place: Path, *, force: bool) -> None:
 
 def _write(place: Path, profile: Profile, *, force: bool) -> None:
     _free(place, force=force)
-    if place.parent == paths.config_dir() / "sites":
-        paths.private_dir(paths.private_dir(paths.config_dir()) / "sites")
+    if place.parent == paths.sites_dir():
+        paths.private_dir(paths.config_dir())
+        paths.private_dir(paths.sites_dir())
     try:
         with place.open("w" if force else "x", encoding="utf-8") as file:
             file.write(profile.text)
@@ -160,8 +162,8 @@ def _next_steps(place: Path, profile: Profile, survey: Survey, shadowed: Path | 
 
     `shadowed` is the profile that was found by this name before.
     """
-    usable = [one.name for one in survey.queues if one.open and one.allowed is not False]
-    tell(f"{survey.release} with {len(usable)} queues for you: {', '.join(usable[:8])}")
+    queues = [one.name for one in usable(survey)]
+    tell(f"{survey.release} with {len(queues)} queues for you: {', '.join(queues[:8])}")
     for remark in profile.remarks:
         tell(f"look at: {remark}")
     tell(f"written: {place}")

@@ -9,6 +9,7 @@ from typing import Any
 
 from hpclaunch.cli.tell import table, tell
 from hpclaunch.errors import ProfileError
+from hpclaunch.shell import printable
 from hpclaunch.sites.catalog import LoadedSite, default_site, known_sites, load
 
 __all__ = ["list_all", "schema", "show"]
@@ -75,7 +76,7 @@ def _keys(
             continue
         plain = list(value) if isinstance(value, tuple) else value
         line = f"{key} = {tomlkit.item(plain).as_string()}"
-        yield f"{line}  # {_comment(loaded.origin(*above, key))}" if origins else line
+        yield f"{line}  # {printable(loaded.origin(*above, key))}" if origins else line
 
 
 def _tables(
@@ -105,11 +106,6 @@ def _dotted(place: tuple[str, ...]) -> str:
     import tomlkit
 
     return ".".join(tomlkit.key(part).as_string() for part in place)
-
-
-def _comment(text: str) -> str:
-    """One line, whatever the name of a file may hold."""
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 def _is_table(value: Any) -> bool:

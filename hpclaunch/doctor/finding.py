@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from hpclaunch.checks.line import in_a_line
 from hpclaunch.doctor.redact import Redactor
 from hpclaunch.errors import HpclaunchError
 
@@ -49,7 +50,7 @@ def fault(area: Area, key: str, found: str | HpclaunchError, next: str = "") -> 
     """Something is wrong, and what to do; an error brings both along, and the site's words."""
     if not isinstance(found, HpclaunchError):
         return Finding(area, key, "problem", found, next)
-    said = " ".join((found.said or "").split())[:300]
+    said = in_a_line(found.said or "")
     words = f"{found.what}: {said}" if said else found.what
     return Finding(area, key, "problem", words, next or found.hint)
 

@@ -14,12 +14,13 @@ from hpclaunch.remote import remote_command
 from hpclaunch.request import Request
 from hpclaunch.sessions.book import Book
 from hpclaunch.sessions.follow import Keeper
+from hpclaunch.sessions.probe import command_time
+from hpclaunch.sessions.start import first_look
 from hpclaunch.sites.catalog import LoadedSite
 from hpclaunch.survey.take import take
 
 __all__ = ["Place", "examine_login", "look_at_place"]
 
-_ASKED = 5  # times that the login node is asked, to know how long an answer takes
 _SKEW = 60.0  # seconds that clocks may differ
 _LEAST = 200 * 10**6  # bytes; hpclaunch's own modules and a session's files need less
 _LEAST_FILES = 2000
@@ -62,17 +63,10 @@ def look_at_place(keeper: Keeper, loaded: LoadedSite, request: Request) -> Place
         If it does not answer as it should.
     """
     base = _base(loaded, request)
-    answers = []
-    for _ in range(_ASKED):
-        began = time.monotonic()
-        keeper.run(["true"])
-        answers.append(time.monotonic() - began)
+    answer = command_time(keeper)
     before = time.time()
-    said = keeper.run(remote_command("look.sh", base or "~", bundle().key))
-    if said.exit != 0:
-        raise HpclaunchError(f"the first look at site {loaded.site.name} failed", said=said.said)
+    facts = first_look(keeper, loaded.site.name, base or "~", bundle().key)
     after = time.time()
-    facts = dict(_pairs(said.stdout))
     told = keeper.run(remote_command("doctor.sh", facts["base"]), timeout=90.0)
     more = list(_pairs(told.stdout))
     return Place(
@@ -80,7 +74,7 @@ def look_at_place(keeper: Keeper, loaded: LoadedSite, request: Request) -> Place
         facts={**facts, **dict(more)},
         sessions=tuple(value for key, value in more if key == "session"),
         quota=tuple(value for key, value in more if key == "quota"),
-        answer=min(answers),
+        answer=answer,
         # `date` says whole seconds; half a second is what they lack on average.
         skew=int(facts["time"]) + 0.5 - (before + after) / 2,
     )

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import functools
 import json
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hpclaunch.activation import Activation, activation_of, in_worker_job
+from hpclaunch.activation import Activation, activation_of, in_worker_job, interpreter_of
 from hpclaunch.errors import CommandTimeout
 from hpclaunch.node import versions
 from hpclaunch.node.container import inside
@@ -79,7 +78,7 @@ def _filled(personal: Personal, name: str, text: str, *key: str) -> str:
 
 
 def _look(runner: Runner, environment: Environment, active: Activation, local: bool) -> Interpreter:
-    python = environment.python or active.python or (sys.executable if local else "python3")
+    python = interpreter_of(environment, active, local=local)
     before = inside(active.container, ()) if active.container else ""
     lines = [*in_worker_job(active.steps), *environment.setup]
     modules = environment.modules

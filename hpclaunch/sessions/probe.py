@@ -30,10 +30,10 @@ from hpclaunch.sessions.withdraw import withdraw
 from hpclaunch.sites.catalog import LoadedSite
 from hpclaunch.units import Walltime
 
-__all__ = ["Probe", "Trip", "plan_probe", "probe"]
+__all__ = ["Probe", "Trip", "command_time", "plan_probe", "probe"]
 
 _WALLTIME = Walltime(600)  # what the job may use at most, should nobody be left to cancel it
-_ASKED = 5  # times that the server is asked, to know how long an answer takes
+_ASKED = 5  # times that a host is asked, to know how long an answer takes
 
 
 @dataclass(frozen=True)
@@ -193,13 +193,12 @@ def _measured(keeper: Keeper, book: Book, record: Record) -> Probe:
     """What a session says that is ready."""
     facts = _facts(keeper, record)
     answers = [_answer_time(record, book.token(record.name)) for _ in range(_ASKED)]
-    commands = [_command_time(keeper) for _ in range(_ASKED)]
     return Probe(
         ready=True,
         facts=facts,
         timings={**record.timings, **_of_server(record)},
         answer=min((one for one in answers if one is not None), default=None),
-        login_answer=min(commands),
+        login_answer=command_time(keeper),
     )
 
 
@@ -223,10 +222,14 @@ def _answer_time(record: Record, token: str) -> float | None:
     return time.monotonic() - began
 
 
-def _command_time(keeper: Keeper) -> float:
-    began = time.monotonic()
-    keeper.run(["true"])
-    return time.monotonic() - began
+def command_time(keeper: Keeper) -> float:
+    """Seconds of a command on the login node, at best."""
+    took = []
+    for _ in range(_ASKED):
+        began = time.monotonic()
+        keeper.run(["true"])
+        took.append(time.monotonic() - began)
+    return min(took)
 
 
 def _facts(keeper: Keeper, record: Record) -> NodeFacts | None:

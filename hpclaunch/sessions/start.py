@@ -28,7 +28,7 @@ from hpclaunch.shell import Completed
 from hpclaunch.sites.catalog import LoadedSite
 from hpclaunch.tls import make_credentials
 
-__all__ = ["prepare", "put_on_record", "submit"]
+__all__ = ["first_look", "prepare", "put_on_record", "submit"]
 
 _HEAD_START = 0.05  # seconds
 _NOT_TRIED = 75  # exit code of submit.sh where it came to no submit
@@ -194,13 +194,21 @@ def _check_program(keeper: Keeper, plan: Plan) -> None:
         )
 
 
+def first_look(keeper: Keeper, site: str, base: str, key: str) -> dict[str, str]:
+    """What the login node of `site` says of itself and of `base`; see ``look.sh``.
+
+    Raises
+    ------
+    HpclaunchError
+        If it cannot.
+    """
+    command = remote_command("look.sh", base, key)
+    said = _checked(keeper, command, f"the first look at site {site} failed")
+    return dict(line.partition("=")[::2] for line in said.splitlines() if "=" in line)
+
+
 def _look(keeper: Keeper, plan: Plan, key: str) -> _Ground:
-    said = _checked(
-        keeper,
-        remote_command("look.sh", plan.base, key),
-        f"the first look at site {plan.site} failed",
-    )
-    facts = dict(line.partition("=")[::2] for line in said.splitlines() if "=" in line)
+    facts = first_look(keeper, plan.site, plan.base, key)
     return _Ground(facts["base"], facts["host"], facts["lib"] == "yes")
 
 

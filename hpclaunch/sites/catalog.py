@@ -52,7 +52,7 @@ def search_path() -> list[Path]:
     listed = os.environ.get("HPCLAUNCH_SITE_PATH", "")
     return [
         *(paths.expand(entry) for entry in listed.split(os.pathsep) if entry),
-        paths.config_dir() / "sites",
+        paths.sites_dir(),
         Path("/etc/hpclaunch/sites"),
         paths.shipped_dir("site_profiles"),
     ]

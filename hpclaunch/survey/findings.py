@@ -155,3 +155,8 @@ class Survey:
     """LSF: whether memory is reserved for each ``task`` or each ``host``."""
     notes: tuple[str, ...] = ()
     """What could not be told, and why, for people."""
+
+    @property
+    def default_queue(self) -> str | None:
+        """The queue of jobs that name none."""
+        return next((queue.name for queue in self.queues if queue.default), None)

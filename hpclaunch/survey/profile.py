@@ -10,6 +10,7 @@ from datetime import date
 import tomlkit
 from tomlkit.items import AoT, Table
 
+from hpclaunch.shell import printable
 from hpclaunch.sites.model import Site
 from hpclaunch.survey.choices import (
     choose_environment,
@@ -22,7 +23,7 @@ from hpclaunch.survey.choices import (
 )
 from hpclaunch.survey.findings import FoundEnvironment, FoundQueue, Survey
 from hpclaunch.survey.remarks import env_words, found_lines, kind_words, remarks, wrapped
-from hpclaunch.survey.toml import clean, note, table, told
+from hpclaunch.survey.toml import note, table, told
 from hpclaunch.units import Memory
 
 __all__ = ["Access", "Profile", "write_profile"]
@@ -98,7 +99,7 @@ def write_profile(
     for line in _head(survey, remarked):
         document.add(note(line) if line else tomlkit.nl())
     document.add("name", tomlkit.item(name))
-    document.add("source", tomlkit.item(clean(f"the site itself, asked as {survey.user}")))
+    document.add("source", tomlkit.item(printable(f"the site itself, asked as {survey.user}")))
     day = _day(survey.taken_on)
     if day is not None:
         document.add("checked_on", tomlkit.item(day))
@@ -113,7 +114,7 @@ def write_profile(
     document.add("dask", _dask(queue))
     if not (chosen and has_mpi(chosen)) and others and has_mpi(others[0]):
         document.add("mpi", table(environment=_names(others)[others[0].python]))
-    found = "".join(f"# {clean(line)}\n" for line in found_lines(survey))
+    found = "".join(f"# {printable(line)}\n" for line in found_lines(survey))
     text = f"{tomlkit.dumps(document)}\n{found}"
     Site.model_validate(tomlkit.parse(text).unwrap())
     return Profile(name, text, remarked)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from hpclaunch.errors import HpclaunchError
+from hpclaunch.shell import printable
 
 __all__ = ["Answer", "Report"]
 
@@ -104,7 +105,8 @@ def _parts(text: str) -> Iterator[tuple[str, Answer]]:
     name, command = "", ""
     said: dict[str, list[str]] = {"|": [], "!": []}
     for line in text.split("\n"):
-        mark, _, rest = _printable(line.rstrip("\r").lstrip(" ")).partition(" ")
+        # Nothing that a site says may reach a terminal or a profile as anything but text.
+        mark, _, rest = printable(line.rstrip("\r").lstrip(" "), keep="\t").partition(" ")
         if mark == "@":
             if name:
                 yield name, Answer(command, None, *_joined(said))
@@ -120,13 +122,6 @@ def _parts(text: str) -> Iterator[tuple[str, Answer]]:
             name = ""
     if name:
         yield name, Answer(command, None, *_joined(said))
-
-
-def _printable(line: str) -> str:
-    """Nothing that a site says may reach a terminal or a profile as anything but text."""
-    return "".join(
-        char if char.isprintable() or char == "\t" else "\N{REPLACEMENT CHARACTER}" for char in line
-    )
 
 
 def _joined(said: dict[str, list[str]]) -> tuple[str, str]:

@@ -8,7 +8,9 @@ from typing import Any
 import tomlkit
 from tomlkit.items import Comment, Item, Table
 
-__all__ = ["clean", "note", "table", "told"]
+from hpclaunch.shell import printable
+
+__all__ = ["note", "table", "told"]
 
 
 def table(notes: Iterable[str] = (), **values: Any) -> Table:
@@ -25,16 +27,11 @@ def table(notes: Iterable[str] = (), **values: Any) -> Table:
 def told(value: Any, comment: str) -> Item:
     """A value with a comment behind it."""
     item: Item = tomlkit.item(value)
-    item.comment(clean(comment))
+    item.comment(printable(comment))
     item.trivia.comment_ws = "  "
     return item
 
 
 def note(line: str) -> Comment:
     """A line of comment."""
-    return tomlkit.comment(clean(line))
-
-
-def clean(text: str) -> str:
-    """One printable line, whatever a site may have said."""
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+    return tomlkit.comment(printable(line))
