@@ -18,6 +18,9 @@
     │   ├── NoSuchSession
     │   ├── SessionExists
     │   └── SessionFailed       the job, Jupyter or Dask died before or after it was ready
+    ├── StorageError            a data file cannot be read or written as asked
+    │   ├── CorruptFile         its bytes are not what its format or its checksums say
+    │   └── ChangedFile         it was written, replaced or cut while it was in use
     └── KeeperError             the process that holds the connection cannot be reached
 
 Each says what happened, and where known which command ran, what the site said, the last lines
@@ -29,7 +32,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 __all__ = [
+    "ChangedFile",
     "CommandTimeout",
+    "CorruptFile",
     "HostKeyError",
     "HpclaunchError",
     "KeeperError",
@@ -42,6 +47,7 @@ __all__ = [
     "SessionError",
     "SessionExists",
     "SessionFailed",
+    "StorageError",
     "SubmitError",
     "TransportError",
     "UnreachableError",
@@ -206,6 +212,24 @@ class KeeperError(HpclaunchError):
     """The process that holds a site's connection cannot be reached or started."""
 
     usual_hint = "run the command again"
+
+
+class StorageError(HpclaunchError):
+    """A data file cannot be read or written as asked."""
+
+    usual_hint = "`hpclaunch data inspect FILE` says how the file is laid out"
+
+
+class CorruptFile(StorageError):
+    """A file's bytes are not what its format or its checksums say."""
+
+    usual_hint = "fetch or write the file again; `h5debug` and `ncdump -h` tell what is left of it"
+
+
+class ChangedFile(StorageError):
+    """A file was written, replaced or cut while it was in use."""
+
+    usual_hint = "open it again once nothing writes to it any more"
 
 
 def _tree(cls: type[HpclaunchError]) -> list[type[HpclaunchError]]:

@@ -91,9 +91,11 @@ MAY_IMPORT: dict[str, set[str]] = {
             "paths",
             "plan",
         ),
-        *("remote", "request", "schedulers", "script", "sessions", "sites", "survey", "transports"),
+        *("remote", "request", "schedulers", "script", "sessions", "sites", "storage", "survey"),
+        "transports",
     },
     "demo": {"errors", "node", "shell", "transports"},
+    "storage": GROUND,
     "__main__": {"cli"},
     "__init__": set(),
 }
@@ -107,6 +109,8 @@ USERS_ENVIRONMENT = {
              "traitlets", "zmq"},
     "clusters": {"bokeh", "dask", "dask_jobqueue", "dask_mpi", "distributed", "mpi4py", "nbclient",
                  "nbconvert", "nbformat", "ipykernel", "jupyter_client", "tornado"},
+    "storage": {"blosc2", "dask", "deflate", "distributed", "fsspec", "h5py", "netCDF4", "numpy",
+                "pandas", "xarray"},
 }  # fmt: skip
 """What the user's environment on the site has; no other package is there."""
 
