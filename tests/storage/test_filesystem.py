@@ -339,17 +339,15 @@ def test_an_absent_tool_is_no_error(file):
 
 
 def test_released_and_migrated_files_are_told_and_not_opened(file, monkeypatch):
-    monkeypatch.setattr("os.open", lambda *_, **__: pytest.fail("it was opened"))
-    monkeypatch.setattr("hpclaunch.storage.filesystem.Path.open", None)
-    found = place(
-        file, ask=Tools(lfs=sample("lustre-released")), mountinfo=mounted(file.parent, "lustre")
+    lfs, mmlsattr = (
+        Tools(lfs=sample("lustre-released")),
+        Tools(mmlsattr=sample("gpfs-mmlsattr-offline")),
     )
+    for opener in ("builtins.open", "io.open", "os.open"):
+        monkeypatch.setattr(opener, lambda *_, **__: pytest.fail("it was opened"))
+    found = place(file, ask=lfs, mountinfo=mounted(file.parent, "lustre"))
     assert found.offline == "yes"
-    found = place(
-        file,
-        ask=Tools(mmlsattr=sample("gpfs-mmlsattr-offline")),
-        mountinfo=mounted(file.parent, "gpfs"),
-    )
+    found = place(file, ask=mmlsattr, mountinfo=mounted(file.parent, "gpfs"))
     assert found.offline == "yes" and "storage pool system" in found.notes
 
 
