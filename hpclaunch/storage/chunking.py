@@ -96,6 +96,7 @@ def _map(shape: tuple[int, ...], room: int, axis: int, plane: list[int]) -> tupl
         _tile(shape, chunk, plane, room)
     else:
         chunk[axis] = even(shape[axis], max(1, room // points))
+    _grow(shape, chunk, axis, room)
     return tuple(chunk)
 
 
@@ -113,7 +114,7 @@ def _all(shape: tuple[int, ...], room: int, axis: int, plane: list[int]) -> tupl
     chunk = [1] * len(shape)
     total = shape[axis] * math.prod(shape[i] for i in plane)
     count = max(1.0, math.sqrt(total / room))
-    chunk[axis] = even(shape[axis], max(1, round(shape[axis] / count)))
+    chunk[axis] = even(shape[axis], max(1, min(room, round(shape[axis] / count))))
     _tile(shape, chunk, plane, room // chunk[axis])
     _grow(shape, chunk, axis, room)
     return tuple(chunk)

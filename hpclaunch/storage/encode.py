@@ -7,22 +7,21 @@ HDF5's file format specification, section "Data storage: filter pipeline".
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import itertools
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hpclaunch.errors import StorageError
+from hpclaunch.storage.fletcher32 import LENGTH, fletcher32
 from hpclaunch.storage.layout import DEFLATE, FLETCHER32, SHUFFLE, Filter
+from hpclaunch.storage.unshuffle import blosc2
 
-__all__ = ["KNOWN", "Plan", "Stored", "encode_block", "encode_chunk", "fletcher32"]
+__all__ = ["KNOWN", "Plan", "Stored", "encode_block", "encode_chunk"]
 
 KNOWN = frozenset({DEFLATE, SHUFFLE, FLETCHER32})
 """The filters that can be applied here, by HDF5's number."""
@@ -141,7 +140,8 @@ def encode_chunk(chunk: np.ndarray, filters: tuple[Filter, ...]) -> Any:
         elif stage.id == DEFLATE:
             data = _deflater()(data, stage.options[0] if stage.options else 6)
         elif stage.id == FLETCHER32:
-            data = bytes(data) + fletcher32(data).to_bytes(4, "little")
+            checksum = fletcher32(np.frombuffer(data, np.uint8))
+            data = bytes(data) + checksum.to_bytes(LENGTH, "little")
         else:
             raise StorageError(f"filter {stage.name or stage.id} is not applied here")
     return data
@@ -164,29 +164,24 @@ def _shuffle(data: Any, size: int) -> Any:
 
 
 @functools.cache
-def _native_shuffle() -> Callable[..., int] | None:
-    """`blosc2_shuffle` (blosc2.h), found without importing the package."""
-    found = find_spec("blosc2")
-    if found is None or found.origin is None:
+def _native_shuffle() -> Callable[[int, int, int, int], int] | None:
+    """`blosc2_shuffle` (blosc2.h), if it is there and shuffles as HDF5 does."""
+    try:
+        found = blosc2("blosc2_shuffle")
+    except (ImportError, ValueError, OSError, AttributeError):
         return None
-    for name in ("libblosc2.so", "libblosc2.dylib"):
-        path = Path(found.origin).parent / "lib" / name
-        try:
-            function = ctypes.CDLL(str(path)).blosc2_shuffle
-        except (OSError, AttributeError):
-            continue
-        function.argtypes = [ctypes.c_int32, ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p]
-        function.restype = ctypes.c_int32
-        if _shuffles_as_hdf5(function):
-            return function
-    return None
+    return found if found is not None and _serves(found) else None
 
 
-def _shuffles_as_hdf5(function: Callable[..., int]) -> bool:
-    source = np.arange(70, dtype=np.uint8)
-    out = np.zeros_like(source)
-    function(5, source.size, source.ctypes.data, out.ctypes.data)
-    return np.array_equal(out.reshape(5, -1), source.reshape(-1, 5).T)
+def _serves(function: Callable[[int, int, int, int], int]) -> bool:
+    for width in (2, 3, 4, 5, 8, 12, 16, 24):
+        for elements in (2, 15, 16, 33, 129, 2048):
+            source = (np.arange(width * elements) * 151 % 251).astype(np.uint8)
+            found = np.zeros_like(source)
+            function(width, source.size, source.ctypes.data, found.ctypes.data)
+            if not np.array_equal(found.reshape(width, -1), source.reshape(-1, width).T):
+                return False
+    return True
 
 
 @functools.cache
@@ -200,26 +195,3 @@ def _deflater() -> Callable[[Any, int], Any]:
         return deflate.zlib_compress(data, max(1, level)) if level else zlib.compress(data, 0)
 
     return compress
-
-
-def fletcher32(data: Any) -> int:
-    """HDF5's checksum: two sums of big-endian 16-bit words modulo 65535 (H5checksum.c).
-
-    An odd last byte counts as the high byte of a word. A sum that is a multiple of 65535 is kept
-    as 65535, and as 0 only where every word is 0.
-    """
-    raw = np.frombuffer(data, np.uint8)
-    if raw.size % 2:
-        raw = np.append(raw, np.uint8(0))
-    words = raw.view(">u2").astype(np.uint64)
-    first = second = 0
-    for begin in range(0, words.size, 2**16):
-        part = words[begin : begin + 2**16]
-        weights = np.arange(part.size, 0, -1, dtype=np.uint64)
-        second += first * part.size + int((weights * part).sum())
-        first += int(part.sum())
-    return (_folded(second) << 16) | _folded(first)
-
-
-def _folded(total: int) -> int:
-    return total % 65535 or (65535 if total else 0)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpclaunch.errors import StorageError
+from hpclaunch.storage import cores
 from hpclaunch.storage.chunking import Access, access_as, aligned_blocks
 from hpclaunch.storage.run import Job, cluster_client, fill, fill_plainly
 from hpclaunch.storage.skeleton import Pending, Skeleton, make_skeleton, with_encodings
@@ -95,7 +96,7 @@ def to_netcdf(
         Whether an existing file may be replaced.
     memory : int, optional
         Bytes that blocks may take while they are cut anew where they do not lie on chunks; by
-        default half of what is free here or of what the cluster's workers have.
+        default half of what this machine or the cluster's workers have.
     progress : callable, optional
         Is called with the bytes (decoded) written and those of all.
 
@@ -242,15 +243,11 @@ def _aligned(job: Job, limit: int) -> Any:
 
 
 def _memory(jobs: list[Job]) -> int:
-    """Half of the memory that is free here, or that the workers of a cluster have."""
+    """Half of the memory of this machine, or of the workers of a cluster."""
     client = cluster_client(job.source for job in jobs)
     if client is not None:
         workers = client.scheduler_info(n_workers=-1)["workers"].values()
         limits = [worker.get("memory_limit") or 0 for worker in workers]
         if limits and all(limits):
             return sum(limits) // 2
-    try:
-        pages, size = os.sysconf("SC_AVPHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
-        return max(2**30, pages * size // 2)
-    except (OSError, ValueError):
-        return 4 * 2**30
+    return cores.memory() // 2

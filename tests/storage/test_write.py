@@ -21,9 +21,8 @@ import pytest
 import xarray as xr
 
 from hpclaunch.errors import StorageError
-from hpclaunch.storage import encode
 from hpclaunch.storage.layout import DEFLATE, FLETCHER32, SHUFFLE
-from hpclaunch.storage.write import to_netcdf
+from hpclaunch.storage import encode, to_netcdf
 
 pytestmark = pytest.mark.pure
 
@@ -355,16 +354,6 @@ def test_blocks_that_lie_across_the_chunks_are_refused_where_memory_is_short(tmp
     to_netcdf(dataset, tmp_path / "a.nc", encoding=encoding)
     with netCDF4.Dataset(tmp_path / "a.nc") as made:
         assert np.array_equal(made["v"][:], dataset["v"].values)
-
-
-@pytest.mark.parametrize("size", [2, 3, 64, 1001, 70001])
-def test_the_checksum_is_hdf5s(tmp_path, size):
-    for values in (np.zeros(size, "u1"), np.full(size, 255, "u1"), field((size,), "u1").compute()):
-        path = tmp_path / "sum.h5"
-        with h5py.File(path, "w") as file:
-            data = file.create_dataset("v", data=values, chunks=(size,), fletcher32=True)
-            _, stored = data.id.read_direct_chunk((0,))
-        assert encode.fletcher32(values.data) == int.from_bytes(stored[-4:], "little")
 
 
 def test_without_the_fast_libraries(tmp_path, monkeypatch):
