@@ -16,11 +16,12 @@ import hpclaunch
 
 PACKAGE = Path(hpclaunch.__file__).parent
 
-GROUND = {"errors", "shell", "units"}
+GROUND = {"errors", "filesystems", "shell", "units"}
 """Known to all, and run on nodes too."""
 
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": {"shell"},
+    "filesystems": set(),
     "shell": set(),
     "units": set(),
     "frame": {"errors", "shell"},
