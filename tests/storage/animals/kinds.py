@@ -137,13 +137,13 @@ def filters_in_all_orders(file: h5py.File) -> None:
             created.set_chunk(CHUNKS)
             for letter in order:
                 number, options = codes[letter]
-                created.set_filter(number, h5py.h5z.FLAG_MANDATORY, options)
+                created.set_filter(number, h5py.h5z.FLAG_OPTIONAL, options)
             space = h5py.h5s.create_simple(SHAPE)
             kept = h5py.h5d.create(
                 *(file.id, f"{order}_{kind}".encode(), h5py.h5t.py_create(np.dtype(kind))),
                 *(space, created),
             )
-            h5py.Dataset(kept)[...] = numbers(kind, SHAPE)
+            h5py.Dataset(kept)[...] = smooth(kind, SHAPE)
 
 
 @hdf5()
