@@ -240,10 +240,34 @@ def _usual_launcher(library: str, surroundings: Mapping[str, str]) -> list[str]:
     """What fits scheduler and library where the profile says nothing."""
     if "SLURM_JOB_ID" in surroundings:
         pmi = next((pmi for name, pmi in _PMI if name in library), None)
-        chosen = "SLURM_MPI_TYPE" in surroundings or "CRAY" in library or pmi is None
-        return ["srun"] if chosen else ["srun", "--mpi={}".format(pmi)]
+        if "SLURM_MPI_TYPE" in surroundings or "CRAY" in library or pmi is None:
+            return ["srun"]
+        if pmi in _spoken_by_srun(surroundings):
+            return ["srun", "--mpi={}".format(pmi)]
     own = os.path.join(os.path.dirname(sys.executable), "mpiexec")
     return [own if os.path.exists(own) else "mpiexec"]
+
+
+def _spoken_by_srun(surroundings: Mapping[str, str]) -> list[str]:
+    """The interfaces that this SLURM was built with; all that we know where it does not say.
+
+    Debian's 26.05, for one, has no pmix.
+    """
+    known = sorted({pmi for _, pmi in _PMI})
+    try:
+        asked = subprocess.run(
+            ["srun", "--mpi=list"],
+            env=dict(surroundings),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_PATIENCE,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return known
+    # Newer releases say it on stdout, older ones on stderr.
+    said = (asked.stdout + asked.stderr).decode("utf-8", "replace")
+    return said.split() if "MPI plugin types" in said else known
 
 
 def _count(block: Block) -> list[str]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
+from hpclaunch.filesystems import kind_of_mount
 from hpclaunch.survey.findings import (
     FoundEnvironment,
     FoundFilesystem,
@@ -16,8 +17,6 @@ from hpclaunch.survey.report import Report
 
 __all__ = ["read_machine"]
 
-_SHARED = ("lustre", "gpfs", "beegfs", "nfs", "ceph", "pvfs2", "orangefs", "panfs", "wekafs",
-           "glusterfs", "afs", "cvmfs", "smb", "cifs")  # fmt: skip
 _KINDS = {"1": "ethernet", "32": "infiniband", "772": "loopback"}
 _PACKAGES = ("jupyterlab", "jupyter-server-proxy", "distributed", "dask-jobqueue", "dask-mpi",
              "mpi4py", "xarray", "netCDF4")  # fmt: skip
@@ -62,10 +61,10 @@ def _filesystems(report: Report) -> Iterator[FoundFilesystem]:
         if len(lines) != 4 or not lines[2].startswith("/"):
             continue
         row, path = lines[1].split(), lines[2]
-        word = row[1].lower() if len(row) > 1 else ""
-        kind = next((one for one in _SHARED if one in word), "local" if word else "")
+        found = kind_of_mount(row[1]) if len(row) > 1 else None
         # A local kind says nothing sure: home may be the same directory everywhere by other means.
-        shared = True if kind in _SHARED else None
+        shared = True if found is not None and found.shared else None
+        kind = "" if found is None else found.name if shared else "local"
         writable = {"writable": True, "read-only": False}.get(lines[3].strip())
         yield FoundFilesystem(path, kind or "unknown", variable, shared, writable)
 

@@ -55,6 +55,27 @@ def test_srun_speaks_to_the_library_as_it_wants_to_be_spoken_to(path, library, m
     assert not any("distribution" in word for word in argv)
 
 
+@pytest.mark.parametrize(
+    ("said", "wanted"),
+    [
+        # as 26.05 of Debian says it, 22.05, and something that is no list
+        ("echo 'MPI plugin types are...'; printf '\\t%s\\n' none cray_shasta pmi2", "mpiexec"),
+        ("{ echo 'MPI plugin types are...'; printf '\\t%s\\n' pmix pmi2 none; } >&2", "srun"),
+        ("echo 'srun: error: no such thing' >&2; exit 1", "srun"),
+    ],
+)
+def test_a_library_that_srun_does_not_speak_to_is_started_by_its_own_launcher(
+    path, monkeypatch, said, wanted
+):
+    monkeypatch.setattr("sys.executable", "/no/such/environment/bin/python")
+    (path / "srun").write_text(f"#!/bin/sh\n{said}\n")
+    (path / "mpiexec").write_text("#!/bin/sh\necho 'mpiexec (OpenRTE) 4.1.4'\n")
+    surroundings = {"PATH": f"{path}:/usr/bin:/bin", "SLURM_JOB_ID": "7"}
+    argv, _ = command(block(2), OPEN_MPI, surroundings, ["c1", "c2"], FILE)
+    assert argv[0] == wanted
+    assert ("--mpi=pmix" in argv) == (wanted == "srun")
+
+
 def test_the_first_node_has_the_scheduler_and_the_script_beside_its_workers(path):
     surroundings = {"PATH": str(path), "SLURM_JOB_ID": "7"}
     places = ["c1", "c2", "c3"]

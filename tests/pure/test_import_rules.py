@@ -16,11 +16,12 @@ import hpclaunch
 
 PACKAGE = Path(hpclaunch.__file__).parent
 
-GROUND = {"errors", "shell", "units"}
+GROUND = {"errors", "filesystems", "shell", "units"}
 """Known to all, and run on nodes too."""
 
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": {"shell"},
+    "filesystems": set(),
     "shell": set(),
     "units": set(),
     "frame": {"errors", "shell"},
@@ -323,7 +324,8 @@ def test_the_search_would_find_a_posix_module():
 
 
 WHAT_CAN_BE_TYPED = {
-    *("cli", "cli.options", "cli.parser", "cli.site_parser", "__init__", "__main__")
+    *("cli", "cli.data_parser", "cli.options", "cli.parser", "cli.site_parser"),
+    *("__init__", "__main__"),
 }
 
 

@@ -1,0 +1,282 @@
+"""Read the chunks that a selection touches, decode them, put them where they belong."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+
+from hpclaunch.errors import CorruptFile
+from hpclaunch.storage.buffers import borrowed
+from hpclaunch.storage.chunkcache import Flight, cache
+from hpclaunch.storage.decode import Pipeline
+from hpclaunch.storage.layout import NOWHERE, Layout
+from hpclaunch.storage.requests import Request, coalesce
+from hpclaunch.storage.selection import Selection, outer
+from hpclaunch.storage.source import Source
+
+__all__ = ["ChunkedRead"]
+
+
+class ChunkedRead:
+    """One selection of a chunked variable.
+
+    Chunks are counted in the order of the selection, ``k``; requests count them in the order of the
+    file, ``j``, and ``ks[j]`` is the ``k``.
+
+    Parameters
+    ----------
+    source : Source
+    layout : Layout
+    selection : Selection
+    out : numpy.ndarray
+        Of the selection's full shape.
+    where : str
+        The variable, for errors.
+    """
+
+    def __init__(
+        self, source: Source, layout: Layout, selection: Selection, out: np.ndarray, where: str
+    ) -> None:
+        assert layout.chunks is not None
+        self.source = source
+        self.layout = layout
+        self.chunks = layout.chunks
+        self.out = out
+        self.where = where
+        self.pieces = selection.pieces
+        self.size = layout.chunk_bytes
+        self.pipeline = Pipeline(layout.filters, self.size, layout.dtype.itemsize)
+        self.outs = list(itertools.product(*[[p.outside for p in ps] for ps in self.pieces]))
+        self.ins = list(itertools.product(*[[p.inside for p in ps] for ps in self.pieces]))
+        self.arrays = any(
+            not (isinstance(p.outside, slice) and isinstance(p.inside, slice))
+            for ps in self.pieces
+            for p in ps
+        )
+        self.straight = _straight(selection, self.chunks, out)
+        self.bytes = out.reshape(-1).view(np.uint8)
+        self.address = out.ctypes.data
+        self._find(self._touched(layout.offsets), self._touched(layout.sizes))
+        masks = layout.masks
+        self.masks: list[int] | None = None if masks is None else self._touched(masks).tolist()
+        self.partial: list[bool] | None = None
+        self.file = -1
+        self.budget = 0
+        self.deferred: list[tuple[int, Flight]] = []
+
+    def _touched(self, grid: np.ndarray) -> np.ndarray:
+        """The entries of the touched chunks, in the order of the selection."""
+        numbers: list[Any] = []
+        for ps in self.pieces:
+            first, last = ps[0].chunk, ps[-1].chunk
+            if last - first == len(ps) - 1 and all(
+                a.chunk < b.chunk for a, b in itertools.pairwise(ps)
+            ):
+                numbers.append(slice(first, last + 1))
+            else:
+                numbers.append([p.chunk for p in ps])
+        if sum(not isinstance(one, slice) for one in numbers) > 1:
+            numbers = list(np.ix_(*[[p.chunk for p in ps] for ps in self.pieces]))
+        found: np.ndarray = grid[tuple(numbers)].reshape(-1)
+        return found
+
+    def _find(self, offsets: np.ndarray, sizes: np.ndarray) -> None:
+        """Sort the chunks that are there by offset, fill in those that are not."""
+        there = offsets != NOWHERE
+        if there.all():
+            ks = np.arange(offsets.size)
+        else:
+            ks = np.flatnonzero(there)
+            self._fill(np.flatnonzero(~there))
+            offsets, sizes = offsets[ks], sizes[ks]
+        if offsets.size > 1 and not (offsets[1:] > offsets[:-1]).all():
+            order = np.argsort(offsets, kind="stable")
+            ks, offsets, sizes = ks[order], offsets[order], sizes[order]
+        end = self.source.identity.size
+        beyond = (offsets > end) | (sizes > end) | (offsets + sizes.astype(np.uint64) > end)
+        self.ks: list[int] = ks.tolist()
+        self.offsets: list[int] = offsets.tolist()
+        self.sizes: list[int] = sizes.tolist()
+        if beyond.any():
+            j = int(beyond.argmax())
+            raise self.corrupt(j, f"the file ends before, it has {end} bytes")
+
+    def _fill(self, missing: np.ndarray) -> None:
+        fill = self.layout.fill
+        value = np.frombuffer(fill, self.layout.dtype)[0] if fill else np.zeros((), self.out.dtype)
+        if missing.size == len(self.outs):
+            self.out[...] = value
+            return
+        for k in missing.tolist():
+            self._put(k, value)
+
+    def _put(self, k: int, value: Any) -> None:
+        where = self.outs[k]
+        self.out[outer(where, self.out.shape) if self.arrays else where] = value
+
+    def corrupt(self, j: int, what: str) -> CorruptFile:
+        """An error that names file, variable, chunk and byte."""
+        at = np.unravel_index(self.ks[j], [len(ps) for ps in self.pieces])
+        chunk = tuple(ps[int(i)].chunk for ps, i in zip(self.pieces, at, strict=True))
+        return CorruptFile(
+            f"{self.source.identity.path}: chunk {chunk} of {self.where}, at byte "
+            f"{self.offsets[j]}: {what}"
+        )
+
+    @property
+    def stored(self) -> int:
+        """Bytes of the file that are needed."""
+        return sum(self.sizes)
+
+    def use_cache(self, budget: int) -> None:
+        """Let the chunks of which the selection takes a part go into the process's cache."""
+        flags = [
+            [p.count >= min(c, n - p.chunk * c) for p in ps]
+            for ps, c, n in zip(self.pieces, self.chunks, self.layout.shape, strict=True)
+        ]
+        self.partial = [not all(one) for one in itertools.product(*flags)]
+        self.file = cache.file(self.source.identity)
+        self.budget = budget
+
+    def work(self, request: Request) -> None:
+        """Read what a request brings, and place it."""
+        if self.partial is not None:
+            self._shared(request)
+            return
+        if not self.layout.filters and self._at_once(request):
+            return
+        view = self._read(request)
+        for j in range(request.start, request.stop):
+            at = self.offsets[j] - request.offset
+            self._place(j, view[at : at + self.sizes[j]])
+
+    def _read(self, request: Request) -> memoryview:
+        view = borrowed("request", request.size).data
+        self.source.read(request.offset, view)
+        return view
+
+    def _at_once(self, request: Request) -> bool:
+        """Read unfiltered chunks that follow each other in file and result without a copy."""
+        straight = self.straight
+        if straight is None:
+            return False
+        to = straight[self.ks[request.start]]
+        for j in range(request.start, request.stop):
+            if to < 0 or straight[self.ks[j]] - to != self.offsets[j] - request.offset:
+                return False
+            if self.sizes[j] != self.size:
+                return False
+        if request.size != (request.stop - request.start) * self.size:
+            return False
+        self.source.read(request.offset, self.bytes[to : to + request.size].data)
+        return True
+
+    def _place(self, j: int, stored: memoryview) -> None:
+        k = self.ks[j]
+        mask = self.masks[k] if self.masks is not None else 0
+        to = -1 if self.straight is None else self.straight[k]
+        try:
+            if to >= 0:
+                self.pipeline.decode_into(
+                    stored, mask, self.bytes[to : to + self.size], self.address + to
+                )
+            else:
+                self._pick(k, self._decode(stored, mask))
+        except CorruptFile as wrong:
+            self.source.check()
+            raise self.corrupt(j, wrong.what) from None
+
+    def _decode(self, stored: memoryview, mask: int) -> np.ndarray:
+        self.pipeline.admit(len(stored), mask)
+        if not self.pipeline.stages(mask):
+            return self.pipeline.decode(stored, mask)
+        scratch = borrowed("chunk", self.size)
+        self.pipeline.decode_into(stored, mask, scratch, scratch.ctypes.data)
+        return scratch
+
+    def _pick(self, k: int, data: np.ndarray) -> None:
+        """Put the selected part of a decoded chunk into the result."""
+        chunk = data.view(self.layout.dtype).reshape(self.chunks)
+        inside = self.ins[k]
+        self._put(k, chunk[outer(inside, self.chunks) if self.arrays else inside])
+
+    def _shared(self, request: Request) -> None:
+        """Like `work`, with the process's cache between."""
+        assert self.partial is not None
+        everything = range(request.start, request.stop)
+        asked = [j for j in everything if self.partial[self.ks[j]]]
+        ready, mine, others = cache.take(self.file, [self.offsets[j] for j in asked])
+        claimed = {asked[position] for position in mine}
+        try:
+            for position, data in ready:
+                self._pick(self.ks[asked[position]], data)
+            self.deferred += [(asked[position], flight) for position, flight in others]
+            self._fetch(
+                [j for j in everything if j in claimed or not self.partial[self.ks[j]]], claimed
+            )
+        finally:
+            for j in claimed:
+                cache.land(self.file, self.offsets[j], None, self.budget)
+
+    def _fetch(self, js: list[int], claimed: set[int]) -> None:
+        """Read and place chunks; those claimed are given to the cache and taken off `claimed`."""
+        offsets, sizes = [self.offsets[j] for j in js], [self.sizes[j] for j in js]
+        for one in coalesce(offsets, sizes, request=1 << 62, gap=1 << 16):
+            view = self._read(one)
+            for position in range(one.start, one.stop):
+                j = js[position]
+                at = self.offsets[j] - one.offset
+                stored = view[at : at + self.sizes[j]]
+                if j not in claimed:
+                    self._place(j, stored)
+                    continue
+                data = self._fresh(j, stored)
+                cache.land(self.file, self.offsets[j], data, self.budget)
+                claimed.discard(j)
+                self._pick(self.ks[j], data)
+
+    def _fresh(self, j: int, stored: memoryview) -> np.ndarray:
+        """A decoded chunk in memory of its own."""
+        mask = self.masks[self.ks[j]] if self.masks is not None else 0
+        try:
+            self.pipeline.admit(len(stored), mask)
+            data = np.empty(self.size, np.uint8)
+            self.pipeline.decode_into(stored, mask, data, data.ctypes.data)
+        except CorruptFile as wrong:
+            self.source.check()
+            raise self.corrupt(j, wrong.what) from None
+        return data
+
+    def finish(self) -> None:
+        """Wait for chunks that other calls were decoding, and place them."""
+        for j, flight in self.deferred:
+            flight.landed.wait()
+            if flight.data is not None:
+                self._pick(self.ks[j], flight.data)
+            else:
+                self._fetch([j], set())
+
+
+def _straight(selection: Selection, chunks: tuple[int, ...], out: np.ndarray) -> list[int] | None:
+    """The byte of the result where each chunk lies in one piece, -1 where it does not.
+
+    None where no chunk can.
+    """
+    pieces = selection.pieces
+    axis = len(pieces) - 1
+    while axis > 0 and len(pieces[axis]) == 1 and pieces[axis][0].whole:
+        axis -= 1
+    if math.prod(chunks[:axis]) != 1 or not all(p.whole for ps in pieces[:axis] for p in ps):
+        return None
+    starts = np.zeros(1, np.int64)
+    for ps, stride in zip(pieces[: axis + 1], out.strides, strict=False):
+        here = [p.outside.start if isinstance(p.outside, slice) else 0 for p in ps]
+        starts = np.add.outer(starts, np.array(here, np.int64) * stride).reshape(-1)
+    whole = [p.whole for p in pieces[axis]]
+    if not all(whole):
+        starts.reshape(-1, len(whole))[:, [not one for one in whole]] = -1
+    found: list[int] = starts.tolist()
+    return found

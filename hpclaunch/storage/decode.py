@@ -1,0 +1,253 @@
+"""Undo the filters of one chunk: deflate, shuffle, fletcher32, in any order. No file is touched.
+
+Whatever the bytes are, a chunk comes out with exactly the size that its layout says, or
+`CorruptFile` is raised. Adler-32 (of deflate) and fletcher32 are verified.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import zlib
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from hpclaunch.errors import CorruptFile, StorageError
+from hpclaunch.storage import fletcher32
+from hpclaunch.storage.layout import DEFLATE, FLETCHER32, SHUFFLE, Filter
+from hpclaunch.storage.unshuffle import library, unshuffle
+
+__all__ = ["Pipeline", "decoders"]
+
+_EXPANSION = 1032
+"""Deflate makes no more bytes than this of one (zlib's own figure, zlib_tech.html)."""
+
+_TOLD = {DEFLATE: "deflate", SHUFFLE: "shuffle", FLETCHER32: "fletcher32"}
+
+
+def decoders() -> dict[str, str]:
+    """What decodes here, for people: ``{"deflate": "libdeflate (deflate 0.9.0)", ...}``."""
+    return {
+        "deflate": _INFLATER,
+        "shuffle": "blosc2" if library() is not None else "numpy",
+        "fletcher32": "numpy",
+    }
+
+
+class Pipeline:
+    """The filters of one variable, ready to be undone.
+
+    Parameters
+    ----------
+    filters : sequence of Filter
+        In the order in which they were applied.
+    size : int
+        Bytes of a decoded chunk.
+
+    Raises
+    ------
+    StorageError
+        If one of them is not decoded here.
+    """
+
+    def __init__(self, filters: Sequence[Filter], size: int, itemsize: int) -> None:
+        unknown = [one.name or str(one.id) for one in filters if one.id not in _TOLD]
+        if unknown:
+            raise StorageError(f"the filter {unknown[0]} is not decoded here")
+        self.filters = tuple(filters)
+        self.size = size
+        self.itemsize = itemsize
+        self._stages: dict[int, tuple[tuple[int, int, int], ...]] = {}
+        self._width, self._fast = self._shortcut()
+
+    def least(self, mask: int = 0) -> int:
+        """The fewest stored bytes that can hold a chunk."""
+        least = self.size
+        for number, _, _ in reversed(self.stages(mask)):
+            if number == DEFLATE:
+                least = -(-least // _EXPANSION)
+            elif number == FLETCHER32:
+                least += fletcher32.LENGTH
+        return least
+
+    def stages(self, mask: int = 0) -> tuple[tuple[int, int, int], ...]:
+        """The stages to undo, the last applied first: number, width of an element, bytes after.
+
+        The bytes are those that come out when the stage is undone; -1 where they are not known,
+        because another deflate comes behind.
+        """
+        found = self._stages.get(mask)
+        if found is None:
+            found = self._stages[mask] = self._make(mask)
+        return found
+
+    def _shortcut(self) -> tuple[int, Unshuffle | None]:
+        """The usual pipeline, shuffle and deflate, needs none of the generality of `decode`."""
+        stages = self.stages()
+        if [one[0] for one in stages] != [DEFLATE, SHUFFLE] or _inflate is not _by_libdeflate:
+            return 0, None
+        width = stages[1][1]
+        usual = 2 <= width < 256 and self.size % width == 0 and 2 * width <= self.size < 2**31
+        return width, library() if usual else None
+
+    def _make(self, mask: int) -> tuple[tuple[int, int, int], ...]:
+        size, stages = self.size, []
+        for position, one in enumerate(self.filters):
+            if mask >> position & 1:
+                continue
+            width = one.options[0] if one.id == SHUFFLE and one.options else self.itemsize
+            stages.append((one.id, width, size))
+            if one.id == DEFLATE:
+                size = -1
+            elif one.id == FLETCHER32 and size >= 0:
+                size += fletcher32.LENGTH
+        return tuple(reversed(stages))
+
+    def admit(self, stored: int, mask: int = 0) -> None:
+        """Raise `CorruptFile` if so few bytes cannot hold a chunk; before memory is asked for."""
+        if stored < self.least(mask):
+            raise CorruptFile(f"{stored} stored bytes cannot hold a chunk of {self.size}")
+
+    def decode_into(self, stored: memoryview, mask: int, into: np.ndarray, address: int) -> None:
+        """Undo all stages to where the values are wanted.
+
+        Parameters
+        ----------
+        stored, mask
+            See `decode`.
+        into : numpy.ndarray
+            uint8, of the size of a chunk.
+        address : int
+            Of its first byte.
+
+        Raises
+        ------
+        CorruptFile
+            If it cannot have been written like this.
+        """
+        fast = self._fast
+        if fast is None or mask:
+            self.decode(stored, mask, into)
+            return
+        if self.size > _EXPANSION * len(stored):
+            raise CorruptFile(f"{len(stored)} stored bytes cannot hold a chunk of {self.size}")
+        found = _by_libdeflate(stored, self.size)
+        fast(self._width, self.size, _address(found), address)
+
+    def decode(
+        self, stored: memoryview, mask: int = 0, into: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Undo all stages.
+
+        Parameters
+        ----------
+        stored : memoryview
+            The bytes of the chunk as they are in the file.
+        mask : int
+            Bit i is set where stage i was left out for this chunk.
+        into : numpy.ndarray, optional
+            uint8, of the size of a chunk: where the values are wanted. Not to overlap `stored`.
+
+        Returns
+        -------
+        numpy.ndarray
+            uint8, of the size of a chunk: `into`, or else new memory or a view of `stored`.
+
+        Raises
+        ------
+        CorruptFile
+            If it cannot have been written like this.
+        """
+        data = np.frombuffer(stored, np.uint8)
+        stages = self.stages(mask)
+        for at, (number, width, size) in enumerate(stages):
+            last = at == len(stages) - 1
+            if number == DEFLATE:
+                data = np.frombuffer(_exactly(data.data, size, self.size), np.uint8)
+            elif number == SHUFFLE:
+                data = _unshuffled(data, width, size, into if last else None)
+            else:
+                data = _verified(data, size)
+        return _placed(data, self.size, into)
+
+
+def _address(found: bytearray) -> int:
+    return ctypes.addressof(ctypes.c_char.from_buffer(found))
+
+
+def _placed(data: np.ndarray, size: int, into: np.ndarray | None) -> np.ndarray:
+    if data.size != size:
+        raise CorruptFile(f"it holds {data.size} bytes instead of {size}")
+    if into is None or data is into:
+        return data
+    into[:] = data
+    return into
+
+
+def _unshuffled(data: np.ndarray, width: int, size: int, into: np.ndarray | None) -> np.ndarray:
+    if size >= 0 and data.size != size:
+        raise CorruptFile(f"it holds {data.size} bytes instead of {size} behind shuffle")
+    if into is None:
+        into = np.empty(data.size, np.uint8)
+    unshuffle(data, width, into)
+    return into
+
+
+def _verified(data: np.ndarray, size: int) -> np.ndarray:
+    length = data.size - fletcher32.LENGTH
+    if length < 0 or (size >= 0 and length != size):
+        raise CorruptFile(f"it holds {data.size} bytes, which is not a chunk and its checksum")
+    if not fletcher32.matches(data[:length], int.from_bytes(data[length:].tobytes(), "little")):
+        raise CorruptFile("its checksum (fletcher32) is not that of its bytes")
+    return data[:length]
+
+
+def _exactly(data: memoryview, size: int, chunk: int) -> bytes | bytearray:
+    """Inflate to `size` bytes; where that is -1, to what deflate may have made of a chunk."""
+    if size >= 0:
+        if size > _EXPANSION * data.nbytes or not size:
+            raise CorruptFile(f"{data.nbytes} stored bytes cannot hold {size}")
+        return _inflate(data, size)
+    engine = zlib.decompressobj()
+    try:
+        found = engine.decompress(data, chunk + chunk // 8 + 1024)
+    except zlib.error as refused:
+        raise CorruptFile(f"it does not inflate ({refused})") from None
+    if not engine.eof:
+        raise CorruptFile("it inflates to more than a chunk can be, or is cut short")
+    return found
+
+
+def _by_zlib(data: memoryview, size: int) -> bytes:
+    engine = zlib.decompressobj()
+    try:
+        found = engine.decompress(data, size + 1)
+    except zlib.error as refused:
+        raise CorruptFile(f"it does not inflate ({refused})") from None
+    if len(found) != size or not engine.eof:
+        how = "more than" if len(found) > size else f"{len(found)} bytes instead of"
+        raise CorruptFile(f"it inflates to {how} {size}, or is cut short")
+    return found
+
+
+def _by_libdeflate(data: memoryview, size: int) -> bytearray:
+    try:
+        found: bytearray = _decompress(data, size)
+    except _Refused:
+        raise CorruptFile(
+            f"it does not inflate to {size} bytes with the checksum (Adler-32) it carries"
+        ) from None
+    if len(found) != size:
+        raise CorruptFile(f"it inflates to {len(found)} bytes instead of {size}")
+    return found
+
+
+Unshuffle = Callable[[int, int, int, int], int]
+_inflate: Callable[[memoryview, int], bytes | bytearray]
+try:
+    import deflate
+
+    _decompress, _Refused = deflate.zlib_decompress, deflate.DeflateError
+    _inflate, _INFLATER = _by_libdeflate, f"libdeflate (deflate {deflate.__version__})"
+except ImportError:
+    _inflate, _INFLATER = _by_zlib, f"zlib {zlib.ZLIB_RUNTIME_VERSION}"

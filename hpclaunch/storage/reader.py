@@ -1,0 +1,200 @@
+"""A selection of a variable as an array: which bytes, read how, decoded by whom.
+
+Memory while reading: the result, for each thread a request and a chunk, and the cache of decoded
+chunks.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from hpclaunch.errors import StorageError
+from hpclaunch.storage.chunked import ChunkedRead
+from hpclaunch.storage.cores import memory, threads_here
+from hpclaunch.storage.extents import ExtentRead
+from hpclaunch.storage.layout import Layout
+from hpclaunch.storage.pool import free_threads, run
+from hpclaunch.storage.requests import coalesce
+from hpclaunch.storage.selection import Key, Selection, select
+from hpclaunch.storage.source import Source
+
+__all__ = ["Options", "read"]
+
+_LEAST = 1 << 20  # bytes of a request that is made smaller so that more threads have work
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to read.
+
+    Attributes
+    ----------
+    request : int
+        Bytes of one read at most.
+    gap : int
+        Bytes between two pieces that are read for nothing rather than asking twice. The default
+        suits a local disk; where a request takes milliseconds, megabytes do.
+    align : int
+        Bytes of a stripe, 0 where there are none.
+    threads : int
+        That read in this process at most; 0: those of the Dask worker, or the cores.
+    cache : int
+        Bytes of decoded chunks that the process keeps, a sixteenth of the memory and at most
+        256 MiB by default.
+    """
+
+    request: int = 8 << 20
+    gap: int = 64 << 10
+    align: int = 0
+    threads: int = 0
+    cache: int = min(256 << 20, memory() // 16)
+
+
+_USUAL = Options()
+
+
+def read(
+    source: Source, layout: Layout, key: Key, *, where: str, options: Options = _USUAL
+) -> np.ndarray:
+    """Read a selection.
+
+    Parameters
+    ----------
+    source : Source
+    layout : Layout
+        Of the variable.
+    key : tuple
+        For each dimension an int (the dimension is dropped), a slice with any step, or an array of
+        integers (one dimension, any order). Each dimension is indexed by itself.
+    where : str
+        ``variable /group/name``, for errors.
+    options : Options
+
+    Returns
+    -------
+    numpy.ndarray
+        Of the layout's dtype, in C order, writable, its own memory.
+
+    Raises
+    ------
+    IndexError
+        If the key does not fit.
+    CorruptFile
+        If the file's bytes are not what its format or a checksum say.
+    ChangedFile
+        If the file was written to or replaced.
+    StorageError
+        If a chunk is too large for this machine's memory, or its layout is not read here.
+    OSError
+        If the system refuses to read.
+    """
+    if layout.kind == "other":
+        raise StorageError(
+            f"{source.identity.path}: {where} is not read here: {layout.reason or 'no layout'}",
+            hint="open the file with engine netcdf4 or h5netcdf",
+        )
+    chunks = layout.shape if layout.chunks is None else layout.chunks
+    bare = not layout.filters
+    jump = _jump(chunks, layout.dtype.itemsize, options.gap) if bare else None
+    selection = select(key, layout.shape, chunks, jump)
+    out = np.empty(selection.shape, layout.dtype)
+    if out.size:
+        if bare and _in_part(layout, selection):
+            _by_extents(source, layout, selection, out, where, options)
+        else:
+            _by_chunks(source, layout, selection, out, where, options)
+        source.check()
+    return out.reshape(selection.kept)
+
+
+def _jump(chunks: tuple[int, ...], itemsize: int, gap: int) -> tuple[int, ...]:
+    """How far positions of each dimension may lie apart to be read together."""
+    jumps = []
+    stride = itemsize
+    for n in reversed(chunks):
+        jumps.append(1 + gap // max(stride, 1))
+        stride *= n
+    return tuple(reversed(jumps))
+
+
+def _in_part(layout: Layout, selection: Selection) -> bool:
+    """Whether less than half of what the touched chunks hold is wanted."""
+    if layout.chunks is None:
+        return True
+    touched = math.prod(len(ps) for ps in selection.pieces) * math.prod(layout.chunks)
+    return layout.chunk_bytes > 4096 and 2 * selection.size < touched
+
+
+def _by_extents(
+    source: Source,
+    layout: Layout,
+    selection: Selection,
+    out: np.ndarray,
+    where: str,
+    options: Options,
+) -> None:
+    limit = options.threads or threads_here()
+    job = ExtentRead(
+        source, layout, selection, out, where, request=options.request, gap=options.gap
+    )
+    run(job.requests(options.align), job.work, limit)
+
+
+def _by_chunks(
+    source: Source,
+    layout: Layout,
+    selection: Selection,
+    out: np.ndarray,
+    where: str,
+    options: Options,
+) -> None:
+    limit = options.threads or threads_here()
+    job = ChunkedRead(source, layout, selection, out, where)
+    if layout.filters and job.sizes:
+        _refuse_giants(source, layout, where)
+    target = _share(job.stored, options.request, 2 * free_threads(limit), _LEAST)
+    if layout.filters and _worth_keeping(layout, selection, options.cache):
+        job.use_cache(options.cache)
+        target = _share(job.stored, target, 4, _LEAST // 2)
+    requests = coalesce(
+        job.offsets, job.sizes, request=target, gap=options.gap, align=options.align
+    )
+    run(requests, job.work, limit)
+    job.finish()
+
+
+def _share(total: int, request: int, parts: int, least: int) -> int:
+    """Bytes of a request, so that there are about as many as `parts`."""
+    if parts <= 2:
+        return request
+    return max(min(request, -(-total // parts)), min(least, request))
+
+
+def _worth_keeping(layout: Layout, selection: Selection, budget: int) -> bool:
+    """Whether decoded chunks go into the cache.
+
+    They do where a selection takes a part of them that is more than a point, so that its
+    neighbours are probably read next, and where they leave room for what was read before.
+    """
+    assert layout.chunks is not None
+    chunks = math.prod(len(ps) for ps in selection.pieces)
+    if chunks * layout.chunk_bytes > budget // 4:
+        return False
+    valid = math.prod(
+        sum(min(c, n - p.chunk * c) for p in ps)
+        for ps, c, n in zip(selection.pieces, layout.chunks, layout.shape, strict=True)
+    )
+    return valid <= 512 * selection.size and selection.size < valid
+
+
+def _refuse_giants(source: Source, layout: Layout, where: str) -> None:
+    most = max(memory() // 4, 64 << 20)
+    if layout.chunk_bytes > most:
+        raise StorageError(
+            f"{source.identity.path}: a chunk of {where} has {layout.chunk_bytes} bytes, and no "
+            f"more than {most} (a quarter of the memory) are decoded here",
+            hint="write the file again with smaller chunks (`nccopy -c`), or use a larger machine",
+        )
