@@ -14,7 +14,7 @@ from hpclaunch.cli.tell import Progress, tell
 from hpclaunch.errors import HpclaunchError, StorageError, UsageError
 
 if TYPE_CHECKING:
-    from hpclaunch.storage.inspect import Inspection
+    from hpclaunch.storage.inspection import Inspection
     from hpclaunch.storage.many import Indexed
 
 __all__ = ["index", "inspect"]
@@ -58,7 +58,7 @@ def _check_installed() -> None:
 
 
 def _look(path: str) -> Inspection:
-    from hpclaunch.storage.inspect import inspect as look
+    from hpclaunch.storage.inspection import inspect as look
 
     try:
         return look(path)

@@ -13,7 +13,7 @@ from hpclaunch.shell import printable
 if TYPE_CHECKING:
     from hpclaunch.storage.arrangement import Access
     from hpclaunch.storage.describe import ChunkRow, FileFacts, VariableFacts
-    from hpclaunch.storage.inspect import Inspection
+    from hpclaunch.storage.inspection import Inspection
     from hpclaunch.storage.places import Place
     from hpclaunch.storage.stripes import Stripes
 

@@ -171,7 +171,7 @@ def test_a_file_on_tape_is_not_touched(typed, file, monkeypatch):
 
     PLACE = filesystem.place
     monkeypatch.setattr(filesystem, "place", on_tape)
-    monkeypatch.setattr("hpclaunch.storage.inspect.kind_of", lambda path: pytest.fail("opened"))
+    monkeypatch.setattr("hpclaunch.storage.inspection.kind_of", lambda path: pytest.fail("opened"))
     code, out, err = typed("data", "inspect", file)
     assert (code, out) == (1, "") and "was migrated to tape" in err and "recalled" in err
 
