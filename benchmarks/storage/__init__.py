@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.storage import fresh, growth
+from benchmarks.storage import fresh, growth, writing
 from benchmarks.storage.goals import START, Row, Summary, judge
 from benchmarks.storage.latency import DELAY_MS, Latency
 from benchmarks.storage.measure import Measured, interleave
@@ -28,8 +28,8 @@ from benchmarks.table import Table
 __all__ = ["ROUNDS", "run"]
 
 ROUNDS = 9
-LATENCY, FRESH, GROWTH = f"{DELAY_MS} ms per request", "fresh process", "growth"
-NAMES = (*TASKS, LATENCY, FRESH, GROWTH)
+LATENCY, WRITE, FRESH, GROWTH = f"{DELAY_MS} ms per request", "write", "fresh process", "growth"
+NAMES = (*TASKS, LATENCY, WRITE, FRESH, GROWTH)
 
 
 def run(
@@ -62,6 +62,8 @@ def run(
             calls = Table(f"storage {size}: read calls", [latency.calls], base(latency.calls))
             tables += [calls, Table("storage: read calls of opening", [latency.opening])]
             rows += judge("read calls", calls, "1")
+        elif name == WRITE:
+            found = interleave(writing.ways(archives["std"], folder, without), rounds)
         elif name == FRESH:
             found = interleave(fresh.ways(archives["std"], without), rounds)
         elif name == GROWTH:
@@ -77,9 +79,7 @@ def run(
 
 def tell(found: Measured) -> None:
     """Medians of the task that is over, for who waits."""
-    medians = {
-        name: statistics.median(one[name] for one in found.walls) for name in found.walls[0]
-    }
+    medians = {name: statistics.median(one[name] for one in found.walls) for name in found.walls[0]}
     told = " · ".join(f"{name} {seconds:.3g} s" for name, seconds in medians.items())
     print(f"  {told}; {found.words()}", file=sys.stderr, flush=True)
 

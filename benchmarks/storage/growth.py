@@ -21,7 +21,7 @@ __all__ = ["Growth", "run", "tiny"]
 
 CHUNKS = (10**3, 10**4, 10**5, 10**6)
 SYNTHETIC = 10**7
-"""An index of so many chunks is put together, not made of a file: HDF5 took too long to write it."""
+"""An index of so many chunks is put together, not made of a file: HDF5 is slow to write one."""
 FILES = (10, 30, 100, 300, 1000, 3000)
 MOST_FILES = {TUNED: 300}
 REPEAT = 3
@@ -198,7 +198,9 @@ def draw(tables: list[Growth], file: Path) -> None:
         names = [name for name in table.rows[0] if name != table.by and name.endswith(", s")]
         for name in names:
             rows = [row for row in table.rows if name in row]
-            axis.plot([row[table.by] for row in rows], [row[name] for row in rows], "o-", label=name)
+            axis.plot(
+                [row[table.by] for row in rows], [row[name] for row in rows], "o-", label=name
+            )
         axis.set(xscale="log", yscale="log", xlabel=table.by, ylabel="seconds")
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8)

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.storage.index_process build|load PATH``: one index, in a process of its own.
+"""``python -m benchmarks.storage.index_process build|load PATH``: one index in its own process.
 
 Prints one line of JSON: seconds, and by how many MB the process's peak memory grew.
 """
@@ -30,7 +30,7 @@ def main() -> None:
 
 
 def peak() -> float:
-    """The most memory that this process ever had, MB; what getrusage tells includes its parent's."""
+    """The most memory this process ever had, MB; getrusage would count its parent's too."""
     found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     assert found is not None
     return int(found[1]) / 1000

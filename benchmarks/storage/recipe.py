@@ -221,7 +221,9 @@ def modes() -> np.ndarray:
     for mode in range(MODES):
         north, east = 1 + mode % 4, mode // 4
         phase = numbers.uniform(0, 2 * np.pi)
-        found[mode] = 3 / (1 + east / 2) * np.sin(north * latitude) * np.cos(east * longitude + phase)
+        found[mode] = (
+            3 / (1 + east / 2) * np.sin(north * latitude) * np.cos(east * longitude + phase)
+        )
     return found
 
 
