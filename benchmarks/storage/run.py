@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,6 @@ def run_task(task: Task, archive: Archive, rounds: int, without: dict[str, str])
     archive = archive.first(task.files)
     warm(archive)
     ways: dict[str, Callable[[Watch], Any]] = {}
-    stored = None
     for name in task.peers:
         if name in without:
             continue
@@ -50,8 +50,8 @@ def run_task(task: Task, archive: Archive, rounds: int, without: dict[str, str])
                 continue
             ways[name] = way_of(task, archive, peer)
         else:
-            stored = stored or limit.load(archive)
-            ways[LIMIT] = lambda watch: timed(watch, limit.decode, stored)
+            stored = limit.load(archive)
+            ways[LIMIT] = partial(timed, work=limit.decode, argument=stored)
             if name == DECODED:
                 ways[DECODED] = decoded(task, archive)
     found = interleave(ways, rounds)
