@@ -76,7 +76,7 @@ class LazyArray(BackendArray):
         self.library = library
         self.name = variable.name
         self.dtype = variable.dtype
-        self.shape = variable.layout.shape
+        self.shape = variable.shape
         self._variable: Variable | None = variable
         self._array: Any = None
 
