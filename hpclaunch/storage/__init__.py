@@ -3,6 +3,10 @@
 ``xarray.open_dataset(path, engine="hpclaunch")`` is the usual way in; it needs no import. The names
 here are imported on first use:
 
+inspect
+    What is known of a file: where it lies, how it is laid out, what makes reading it slow.
+place
+    Where a file lies: file system, stripes, block size.
 index
     Where the bytes of a file's variables lie: from the cache, or made of the file.
 index_many
@@ -18,17 +22,31 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hpclaunch.storage.filesystem import place
+    from hpclaunch.storage.inspection import Inspection, inspect
     from hpclaunch.storage.many import Indexed, index_many
     from hpclaunch.storage.sidecar import load as index
     from hpclaunch.storage.write import Written, to_netcdf
 
-__all__ = ["Indexed", "Written", "index", "index_many", "to_netcdf"]
+__all__ = [
+    "Indexed",
+    "Inspection",
+    "Written",
+    "index",
+    "index_many",
+    "inspect",
+    "place",
+    "to_netcdf",
+]
 
 _HOMES = {
     "Indexed": ("many", "Indexed"),
     "Written": ("write", "Written"),
+    "Inspection": ("inspection", "Inspection"),
     "index": ("sidecar", "load"),
     "index_many": ("many", "index_many"),
+    "inspect": ("inspection", "inspect"),
+    "place": ("filesystem", "place"),
     "to_netcdf": ("write", "to_netcdf"),
 }
 """The module of each public name, and its name there."""
