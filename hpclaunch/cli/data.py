@@ -114,6 +114,7 @@ def index(arguments: argparse.Namespace) -> int:
     from hpclaunch.storage.sidecar import cache_directory
 
     with Progress() as progress:
+        progress(f"looking at {len(arguments.files)} files")
         done = index_many(arguments.files, processes=arguments.processes, progress=_steps(progress))
     if arguments.json:
         print(json.dumps({**_indexed(done), "directory": str(cache_directory())}))
