@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hpclaunch.storage.places import Place
     from hpclaunch.storage.stripes import Stripes
 
-__all__ = ["chunk_lines", "fields", "inspection_lines", "size"]
+__all__ = ["alike_line", "chunk_lines", "fields", "inspection_lines", "likeness", "size"]
 
 _HEADS = ("VARIABLE", "TYPE", "SHAPE", "CHUNK", "FILTERS", "STORED", "RATIO", "CHUNKS", "MEAN",
           "IN ORDER", "INDEX", "READ BY")  # fmt: skip
@@ -55,6 +55,27 @@ def inspection_lines(found: Inspection) -> Iterator[str]:
             yield ""
             yield f"{_INDENT}{printable(one.name)}"
             yield from (_INDENT * 2 + line for line in lines)
+
+
+def likeness(found: Inspection) -> Hashable:
+    """Equal for files that the same can be said of, but for sizes along their first dimensions."""
+    place = found.place
+    return (
+        (place.kind.name, place.mount, place.components, place.notes, found.facts.paged),
+        tuple(map(_likeness, found.facts.variables)),
+    )
+
+
+def _likeness(one: VariableFacts) -> Hashable:
+    traps = tuple(trap.code for trap in one.traps)
+    form = (one.dims, one.shape[1:], one.dtype, one.kind, one.chunks, one.filters)
+    return one.name, form, one.index, one.reason, traps
+
+
+def alike_line(found: Inspection, first: str) -> str:
+    """A file that is laid out like one that was told of."""
+    path = printable(found.facts.path)
+    return f"{path}: {size(found.facts.size)}, laid out like {printable(first)}"
 
 
 def _file(facts: FileFacts) -> str:
