@@ -71,6 +71,7 @@ def test_inspect_tells_of_every_variable(typed, file):
     cells = row(out, "t2m")
     assert cells[1:5] == ["float32", "120 × 30 × 60", "10 × 30 × 60", "deflate 9"]
     assert cells[7] == "12" and cells[-1] == "hpclaunch"
+    assert "its chunks lie 100% in order, in " in out
     assert row(out, "orography")[3] == "contiguous"
     assert row(out, "/names/station")[-1] == "HDF5 library"
     assert "left to the HDF5 library: " in out
