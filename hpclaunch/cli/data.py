@@ -5,13 +5,21 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Hashable, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from hpclaunch.cli.data_text import chunk_lines, fields, inspection_lines
+from hpclaunch.cli.data_text import (
+    alike_line,
+    chunk_lines,
+    fields,
+    inspection_lines,
+    likeness,
+)
 from hpclaunch.cli.tell import Progress, tell
 from hpclaunch.errors import HpclaunchError, StorageError, UsageError
+from hpclaunch.shell import printable
 
 if TYPE_CHECKING:
     from hpclaunch.storage.inspection import Inspection
@@ -28,7 +36,8 @@ def inspect(arguments: argparse.Namespace) -> int:
     _check_installed()
     documents: list[dict[str, Any]] = []
     failed = 0
-    for number, path in enumerate(arguments.files):
+    told = _Told()
+    for path in arguments.files:
         try:
             found = _look(path)
             chunks = None if arguments.chunks is None else _chunks(found, arguments.chunks)
@@ -41,10 +50,28 @@ def inspect(arguments: argparse.Namespace) -> int:
         if arguments.json:
             documents.append(_document(found, arguments.chunks, chunks))
         else:
-            print("\n".join(["", *_lines(found, chunks)] if number else _lines(found, chunks)))
+            told.print(found, chunks)
     if arguments.json:
         print(json.dumps(documents))
     return int(bool(failed))
+
+
+class _Told:
+    """Files that were told of: one that is laid out like one of them gets a line only."""
+
+    def __init__(self) -> None:
+        self._first: dict[Hashable, str] = {}
+        self._many = self._alike = False
+
+    def print(self, found: Inspection, chunks: Sequence[Any] | None) -> None:
+        """Print what there is to say of a file, or its chunks."""
+        path = found.facts.path
+        first = path if chunks is not None else self._first.setdefault(likeness(found), path)
+        if self._many and (first == path or not self._alike):
+            print()
+        lines = chunk_lines(chunks) if chunks is not None else inspection_lines(found)
+        print(alike_line(found, first) if first != path else "\n".join(lines))
+        self._many, self._alike = True, first != path
 
 
 def _check_installed() -> None:
@@ -61,15 +88,16 @@ def _look(path: str) -> Inspection:
     from hpclaunch.storage.inspection import inspect as look
 
     try:
-        return look(path)
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always", UserWarning)
+            found = look(path)
     except OSError as error:
-        raise _told(path, error) from error
-
-
-def _told(path: str, error: OSError) -> StorageError:
-    return StorageError(
-        f"{path}: {error.strerror or error}", hint="is that its name, and may you read it?"
-    )
+        raise StorageError(
+            f"{path}: {error.strerror or error}", hint="is that its name, and may you read it?"
+        ) from error
+    for one in said:
+        tell(f"note: {path}: {printable(str(one.message))}")
+    return found
 
 
 def _chunks(found: Inspection, name: str) -> Sequence[Any]:
@@ -91,10 +119,6 @@ def _chunks(found: Inspection, name: str) -> Sequence[Any]:
     return rows
 
 
-def _lines(found: Inspection, chunks: Sequence[Any] | None) -> list[str]:
-    return list(inspection_lines(found) if chunks is None else chunk_lines(chunks))
-
-
 def _document(found: Inspection, name: str | None, chunks: Sequence[Any] | None) -> dict[str, Any]:
     if chunks is None:
         return fields(found)
@@ -114,6 +138,7 @@ def index(arguments: argparse.Namespace) -> int:
     from hpclaunch.storage.sidecar import cache_directory
 
     with Progress() as progress:
+        progress(f"looking at {len(arguments.files)} files")
         done = index_many(arguments.files, processes=arguments.processes, progress=_steps(progress))
     if arguments.json:
         print(json.dumps({**_indexed(done), "directory": str(cache_directory())}))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -11,16 +11,16 @@ from hpclaunch.cli.tell import table
 from hpclaunch.shell import printable
 
 if TYPE_CHECKING:
-    from hpclaunch.storage.arrangement import Access
+    from hpclaunch.storage.arrangement import Access, Order
     from hpclaunch.storage.describe import ChunkRow, FileFacts, VariableFacts
     from hpclaunch.storage.inspection import Inspection
     from hpclaunch.storage.places import Place
     from hpclaunch.storage.stripes import Stripes
 
-__all__ = ["chunk_lines", "fields", "inspection_lines", "size"]
+__all__ = ["alike_line", "chunk_lines", "fields", "inspection_lines", "likeness", "size"]
 
 _HEADS = ("VARIABLE", "TYPE", "SHAPE", "CHUNK", "FILTERS", "STORED", "RATIO", "CHUNKS", "MEAN",
-          "IN ORDER", "INDEX", "READ BY")  # fmt: skip
+          "READ BY")  # fmt: skip
 _INDENT = "  "
 
 
@@ -55,6 +55,27 @@ def inspection_lines(found: Inspection) -> Iterator[str]:
             yield ""
             yield f"{_INDENT}{printable(one.name)}"
             yield from (_INDENT * 2 + line for line in lines)
+
+
+def likeness(found: Inspection) -> Hashable:
+    """Equal for files that the same can be said of, but for sizes along their first dimensions."""
+    place = found.place
+    return (
+        (place.kind.name, place.mount, place.components, place.notes, found.facts.paged),
+        tuple(map(_likeness, found.facts.variables)),
+    )
+
+
+def _likeness(one: VariableFacts) -> Hashable:
+    traps = tuple(trap.code for trap in one.traps)
+    form = (one.dims, one.shape[1:], one.dtype, one.kind, one.chunks, one.filters)
+    return one.name, form, one.index, one.reason, traps
+
+
+def alike_line(found: Inspection, first: str) -> str:
+    """A file that is laid out like one that was told of."""
+    path = printable(found.facts.path)
+    return f"{path}: {size(found.facts.size)}, laid out like {printable(first)}"
 
 
 def _file(facts: FileFacts) -> str:
@@ -114,8 +135,6 @@ def _row(one: VariableFacts) -> Sequence[str]:
         "-" if ratio is None else f"{ratio:.2f}",
         _written(one),
         size(one.mean_chunk),
-        "-" if one.order is None or one.count < 2 else f"{one.order.ascending:.0%}",
-        one.index or "-",
         "HDF5 library" if one.reason else "hpclaunch",
     )
 
@@ -138,13 +157,20 @@ def _remarks(one: VariableFacts) -> Iterator[str]:
     if one.maps is not None and one.series is not None and one.count > 1:
         yield f"one map decodes {_cost(one.maps)}"
         yield f"one series along {printable(one.dims[0])} decodes {_cost(one.series)}"
-    if one.order is not None and one.order.gaps and one.count > 1:
-        yield (
-            f"its chunks lie in {_count(one.order.runs, 'piece')}, with {size(one.order.gaps)} of "
-            "other things between"
-        )
+    if one.order is not None and one.count > 1:
+        yield _order(one, one.order)
     for trap in one.traps:
         yield f"trap: {trap.what}"
+
+
+def _order(one: VariableFacts, order: Order) -> str:
+    between = f" with {size(order.gaps)} of other things between" if order.gaps else ""
+    index = f"; index: {one.index}" if one.index else ""
+    fill = "" if one.fill is None else f"; fill value: {one.fill}"
+    return (
+        f"its chunks lie {order.ascending:.0%} in order, in {_count(order.runs, 'piece')}"
+        f"{between}{index}{fill}"
+    )
 
 
 def _cost(cost: Access) -> str:

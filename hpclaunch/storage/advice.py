@@ -22,11 +22,12 @@ __all__ = ["Advice", "Machine", "Pattern", "advise_facts", "block_shape", "strip
 
 Pattern = Literal["map", "series", "all"]
 
-SMALLEST, LARGEST = 8 * 2**20, 32 * 2**20
+SMALLEST, USUAL, LARGEST = 8 * 2**20, 16 * 2**20, 32 * 2**20
 """Bytes of a decoded block, where nothing else speaks against it."""
 
-MOST_TASKS = 50_000
-"""Tasks that one graph may have for one variable: a scheduler spends some 0.2 ms on each."""
+MANY_TASKS, MOST_TASKS = 10_000, 50_000
+"""Tasks of one variable. With more than the first, blocks grow up to the largest; the second is
+not exceeded, because a scheduler spends some 0.2 ms on each."""
 
 TASKS_PER_CORE = 4
 """So many at least, that no core waits for the last one."""
@@ -121,6 +122,9 @@ def block_shape(
     room = max(itemsize, _target(total, machine))
     block = list(unit)
     axes = list(range(len(shape)))
+    if pattern == "series" and math.prod(unit[1:]) * shape[0] * itemsize <= _most(machine):
+        block[0] = max(shape[0], 1)  # whole series, even where that makes larger blocks
+        axes = axes[1:]
     for axis in axes if pattern == "series" else reversed(axes):
         spare = room // (math.prod(block) * itemsize)
         if spare < 1:
@@ -134,9 +138,18 @@ def block_shape(
 
 def _target(total: int, machine: Machine) -> int:
     """Bytes of a block: enough blocks for all cores, not too many tasks, nor too much memory."""
-    wanted = min(max(total // (TASKS_PER_CORE * machine.cores), SMALLEST), LARGEST)
-    wanted = max(wanted, total // MOST_TASKS)
-    return min(wanted, machine.memory // (HOLDS * max(1, machine.threads)))
+    wanted = min(max(total // (TASKS_PER_CORE * machine.cores), SMALLEST), USUAL)
+    wanted = max(wanted, min(total // MANY_TASKS, LARGEST), total // MOST_TASKS)
+    return min(wanted, _fits(machine))
+
+
+def _most(machine: Machine) -> int:
+    return min(LARGEST, _fits(machine))
+
+
+def _fits(machine: Machine) -> int:
+    """Bytes of a block of which a worker's memory holds as many as its threads need."""
+    return machine.memory // (HOLDS * max(1, machine.threads))
 
 
 def advise_facts(

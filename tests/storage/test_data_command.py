@@ -71,6 +71,7 @@ def test_inspect_tells_of_every_variable(typed, file):
     cells = row(out, "t2m")
     assert cells[1:5] == ["float32", "120 × 30 × 60", "10 × 30 × 60", "deflate 9"]
     assert cells[7] == "12" and cells[-1] == "hpclaunch"
+    assert "its chunks lie 100% in order, in " in out
     assert row(out, "orography")[3] == "contiguous"
     assert row(out, "/names/station")[-1] == "HDF5 library"
     assert "left to the HDF5 library: " in out
@@ -163,6 +164,32 @@ def test_one_bad_file_hides_no_other(typed, file, tmp_path, kind):
     first, second = json.loads(out)
     assert (code, err) == (1, "")
     assert BAD[kind] in first["error"]["what"] and second["variables"]
+
+
+def test_files_that_are_laid_out_alike_are_told_of_once(typed, file, tmp_path):
+    alike, other = write(tmp_path / "alike.nc"), tmp_path / "other.nc"
+    with netCDF4.Dataset(other, "w") as root:
+        root.createDimension("x", 3)
+        root.createVariable("v", "f4", ("x",))[:] = 1
+    code, out, err = typed("data", "inspect", file, alike, other, write(tmp_path / "more.nc"))
+    assert (code, err) == (0, "") and out.count("  VARIABLE") == 2
+    told = f"{size(alike.stat().st_size)}, laid out like {file}\n"
+    assert f"\n\n{alike}: {told}\n{other}\n" in out
+    assert out.endswith(f"\n\n{tmp_path / 'more.nc'}: {told}")
+    assert len(json.loads(typed("data", "inspect", "--json", file, alike)[1])) == 2
+    rows = typed("data", "inspect", "--chunks", "t2m", file, alike)[1]
+    assert rows.count("FIRST ELEMENT") == 2
+
+
+def test_what_the_libraries_warn_of_is_a_note(typed, tmp_path):
+    path = tmp_path / "square.nc"
+    with netCDF4.Dataset(path, "w") as root:
+        root.createDimension("x", 3)
+        root.createVariable("covariance", "f4", ("x", "x"))[:] = 1
+    code, out, err = typed("data", "inspect", path)
+    assert code == 0 and row(out, "covariance")
+    assert err.startswith(f"note: {path}: Duplicate dimension names present")
+    assert ".py" not in err
 
 
 def test_a_file_on_tape_is_not_touched(typed, file, monkeypatch):
