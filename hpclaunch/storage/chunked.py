@@ -14,6 +14,7 @@ from hpclaunch.storage.buffers import borrowed
 from hpclaunch.storage.chunkcache import Flight, cache
 from hpclaunch.storage.decode import Pipeline
 from hpclaunch.storage.layout import NOWHERE, Layout
+from hpclaunch.storage.pace import pace
 from hpclaunch.storage.requests import Request, coalesce
 from hpclaunch.storage.selection import Selection, outer
 from hpclaunch.storage.source import Source
@@ -162,7 +163,7 @@ class ChunkedRead:
 
     def _read(self, request: Request) -> memoryview:
         view = borrowed("request", request.size).data
-        self.source.read(request.offset, view)
+        pace.measure(lambda: self.source.read(request.offset, view))
         return view
 
     def _at_once(self, request: Request) -> bool:

@@ -17,6 +17,7 @@ from hpclaunch.storage.chunked import ChunkedRead
 from hpclaunch.storage.cores import memory, threads_here
 from hpclaunch.storage.extents import ExtentRead
 from hpclaunch.storage.layout import Layout
+from hpclaunch.storage.pace import pace
 from hpclaunch.storage.pool import free_threads, run
 from hpclaunch.storage.requests import coalesce
 from hpclaunch.storage.selection import Key, Selection, select
@@ -41,7 +42,8 @@ class Options:
     align : int
         Bytes of a stripe, 0 where there are none.
     threads : int
-        That read in this process at most; 0: those of the Dask worker, or the cores.
+        That read in this process at most; 0: those of the Dask worker, or the cores. Where reads
+        wait for the storage, half as many again (at least one) read ahead.
     cache : int
         Bytes of decoded chunks that the process keeps: by default 128 MiB, or a 32nd of the memory
         where that is less.
@@ -156,12 +158,14 @@ def _by_chunks(
     job = ChunkedRead(source, layout, selection, out, where)
     if layout.filters and job.sizes:
         _refuse_giants(source, layout, where)
-    target = _share(job.stored, options.request, 2 * free_threads(limit), _LEAST)
+    target = options.request
+    if not pace.slow:
+        target = _share(job.stored, target, 2 * free_threads(limit), _LEAST)
     if layout.filters and options.cache:
         keep = _worth_keeping(layout, selection, options.cache)
         if keep or cache.bytes:
             job.use_cache(options.cache, keep)
-        if keep:
+        if keep and not pace.slow:
             target = _share(job.stored, target, 4, _LEAST // 2)
     requests = coalesce(
         job.offsets, job.sizes, request=target, gap=options.gap, align=options.align
