@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from hpclaunch.storage.inspection import Inspection
     from hpclaunch.storage.many import Indexed
 
-__all__ = ["index", "inspect"]
+__all__ = ["check_installed", "index", "inspect"]
 
 _NEEDED = ("numpy", "xarray", "h5py", "netCDF4")
 _STEPS = 10
@@ -33,7 +33,7 @@ _STEPS = 10
 
 def inspect(arguments: argparse.Namespace) -> int:
     """How files are laid out; 1 where one of them cannot be told of."""
-    _check_installed()
+    check_installed()
     documents: list[dict[str, Any]] = []
     failed = 0
     told = _Told()
@@ -74,7 +74,7 @@ class _Told:
         self._many, self._alike = True, first != path
 
 
-def _check_installed() -> None:
+def check_installed() -> None:
     """The laptop's own installation reads no data files."""
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
@@ -133,7 +133,7 @@ def index(arguments: argparse.Namespace) -> int:
     """Make indices beforehand; 1 where one of them failed."""
     if arguments.processes is not None and arguments.processes < 1:
         raise UsageError(f"--processes {arguments.processes}: at least 1")
-    _check_installed()
+    check_installed()
     from hpclaunch.storage.many import index_many
     from hpclaunch.storage.sidecar import cache_directory
 

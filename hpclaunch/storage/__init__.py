@@ -14,6 +14,8 @@ index_many
 to_netcdf
     A dataset written from Dask's blocks, deflated outside of HDF5's lock; what it tells is a
     `Written`.
+rechunk
+    A file written anew with other chunks, in bounded memory.
 """
 
 from __future__ import annotations
@@ -25,28 +27,33 @@ if TYPE_CHECKING:
     from hpclaunch.storage.filesystem import place
     from hpclaunch.storage.inspection import Inspection, inspect
     from hpclaunch.storage.many import Indexed, index_many
+    from hpclaunch.storage.rechunking import Rechunked, rechunk
     from hpclaunch.storage.sidecar import load as index
     from hpclaunch.storage.write import Written, to_netcdf
 
 __all__ = [
     "Indexed",
     "Inspection",
+    "Rechunked",
     "Written",
     "index",
     "index_many",
     "inspect",
     "place",
+    "rechunk",
     "to_netcdf",
 ]
 
 _HOMES = {
     "Indexed": ("many", "Indexed"),
+    "Rechunked": ("rechunking", "Rechunked"),
     "Written": ("write", "Written"),
     "Inspection": ("inspection", "Inspection"),
     "index": ("sidecar", "load"),
     "index_many": ("many", "index_many"),
     "inspect": ("inspection", "inspect"),
     "place": ("filesystem", "place"),
+    "rechunk": ("rechunking", "rechunk"),
     "to_netcdf": ("write", "to_netcdf"),
 }
 """The module of each public name, and its name there."""
