@@ -16,7 +16,7 @@ import numpy as np
 
 from hpclaunch.errors import ChangedFile, CorruptFile, StorageError
 from hpclaunch.storage.addresses import File, layout_of
-from hpclaunch.storage.layout import FileIndex, Group, Identity, Variable
+from hpclaunch.storage.layout import FileIndex, Group, Identity, Layout, Variable
 
 __all__ = ["HDF5_SIGNATURE", "identify", "kind_of", "scan"]
 
@@ -27,6 +27,9 @@ KEPT_COORDINATE = 1 << 20
 
 KEPT_ANY = 4096
 """Any variable of numbers up to so many bytes is."""
+
+LARGEST_DECODED = 64 << 20
+"""Values in chunks of more bytes than this are not read for the index."""
 
 TICK = 0.02
 """Seconds within which two writes may leave one modification time: a tick of the kernel's clock."""
@@ -190,10 +193,29 @@ def _group(group: Any, file: File) -> Group:
 def _variable(name: str, one: Any, file: File, group: Any) -> Variable:
     encoding = {key: value for key, value in one.encoding.items() if key != "source"}
     layout = layout_of(file, _dataset(file, group.path, name), one.shape, group[name].dtype)
-    numbers = one.dtype.kind in "iufS"
-    most = KEPT_COORDINATE if one.dims == (name,) else KEPT_ANY
-    values = np.array(one.values) if numbers and one.nbytes <= most else None
+    values = _read_or_none(one) if _to_be_kept(name, one, layout) else None
     return Variable(name, tuple(one.dims), one.dtype, dict(one.attrs), encoding, layout, values)
+
+
+def _to_be_kept(name: str, one: Any, layout: Layout) -> bool:
+    """Whether a variable's values are few, and reading them cannot take much memory.
+
+    A chunk far longer than what it decodes to is no honest one, and it is the library that decodes
+    here, without a bound.
+    """
+    most = KEPT_COORDINATE if one.dims == (name,) else KEPT_ANY
+    if one.dtype.kind not in "iufS" or one.nbytes > most:
+        return False
+    longest = int(layout.sizes.max(initial=0)) if layout.kind == "chunked" else 0
+    return layout.chunk_bytes <= LARGEST_DECODED and longest <= 2 * layout.chunk_bytes + 4096
+
+
+def _read_or_none(one: Any) -> np.ndarray | None:
+    """A variable's values; None where the library cannot decode them: then reading tells why."""
+    try:
+        return np.array(one.values)
+    except (OSError, RuntimeError):
+        return None
 
 
 def _dataset(file: File, group: str, name: str) -> Any:

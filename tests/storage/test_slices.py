@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import xarray as xr
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.storage.opening import groups, ours, reference
+from tests.storage.opening import groups, ours, reference, theirs
 from tests.storage.same import value_differences
 from tests.storage.zoo import NAMES, Zoo
 
@@ -94,14 +95,33 @@ def hold(zoo: Zoo, name: str, data: st.DataObject) -> None:
     with ours(path, group, **how) as opened:
         found = xr.DataArray(opened.variables[variable])
         right = xr.DataArray(wanted.variables[variable].to_base_variable())
+        selections = []
         for _ in range(data.draw(st.integers(1, 2))):
             sizes = _masks_of_large_dimensions_are_few(dict(right.sizes))
             chosen = data.draw(indexers(sizes))
+            selections.append(chosen)
             found, right = found.isel(chosen), right.isel(chosen)
             if "points" in right.dims:
                 break
         assert found.dims == right.dims
-        assert value_differences(found, right) == []
+        told = value_differences(found, right)
+        assert told == [] or told == _theirs(path, group, how, variable, right, selections)
+
+
+def _theirs(
+    path: Path,
+    group: str,
+    how: dict[str, Any],
+    variable: str,
+    right: xr.DataArray,
+    selections: list[dict[str, Any]],
+) -> list[str]:
+    """What engine netcdf4 lacks there: some selections of dates without elements fail in xarray."""
+    with theirs(path, group, **how) as opened:
+        found = xr.DataArray(opened.variables[variable])
+        for chosen in selections:
+            found = found.isel(chosen)
+        return [one for one in value_differences(found, right) if "cannot be read" in one]
 
 
 @pytest.mark.parametrize("name", NAMES)
