@@ -18,7 +18,7 @@ from tests.storage.zoo import NAMES, Zoo
 pytestmark = pytest.mark.pure
 
 FEW = settings(
-    max_examples=8,
+    max_examples=5,
     deadline=None,
     suppress_health_check=list(HealthCheck),
     database=None,

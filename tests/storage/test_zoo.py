@@ -13,7 +13,7 @@ import xarray as xr
 from tests.storage.animals import ANIMALS
 from tests.storage.opening import ENGINE, WAYS, groups, ours, reference, theirs
 from tests.storage.same import differences, outcome
-from tests.storage.zoo import CLASSIC, NAMES, Zoo
+from tests.storage.zoo import CLASSIC, IRIS, NAMES, Zoo
 
 pytestmark = pytest.mark.pure
 
@@ -26,14 +26,24 @@ TREES = (
 )
 """Files with groups, and some without."""
 
-MEANING = tuple(
-    name for name in NAMES if name in ANIMALS and ANIMALS[name].__module__.endswith("conventions")
-)
+
+def _of(*modules: str) -> set[str]:
+    """The animals of some modules."""
+    return {
+        name
+        for name in NAMES
+        if name in ANIMALS and ANIMALS[name].__module__.rpartition(".")[2] in modules
+    }
+
+
+def _first(telling: set[str]) -> list[object]:
+    """All files, of which only some are taken where time is short."""
+    return [pytest.param(name, marks=() if name in telling else pytest.mark.long) for name in NAMES]
 
 
 def _thorough() -> list[object]:
     """Every file in every way; where a way cannot matter much, only among the long tests."""
-    telling = {*MEANING, *TREES, "characters", "strings", "ranks", "enumerations"}
+    telling = {*_of("conventions"), *TREES, "characters", "strings", "ranks", "enumerations"}
     return [
         pytest.param(
             *(name, way),
@@ -120,7 +130,7 @@ def test_variables_left_out(zoo: Zoo, name: str) -> None:
         assert differences(found, wanted) == []
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", _first({*IRIS, *_of("conventions", "kinds")}))
 def test_nothing_is_read_when_a_file_is_opened(zoo: Zoo, name: str) -> None:
     """What lies in memory with engine netcdf4 may do so here, and what is small, nothing else."""
     path = zoo.path(name)
@@ -134,7 +144,7 @@ def test_nothing_is_read_when_a_file_is_opened(zoo: Zoo, name: str) -> None:
         assert {one for one in loaded - right if wanted[one].nbytes > 4096} == set()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", _first({*IRIS, *_of("chunks")}))
 def test_in_chunks_of_the_file(zoo: Zoo, name: str) -> None:
     path = zoo.path(name)
     for group in groups(path):
@@ -149,7 +159,7 @@ def test_in_chunks_of_the_file(zoo: Zoo, name: str) -> None:
             assert differences(found, wanted) == []
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", _first(_of("chunks", "kinds", "plain")))
 def test_in_misaligned_chunks_after_a_pickle(zoo: Zoo, name: str) -> None:
     path = zoo.path(name)
     for group in groups(path):
@@ -166,7 +176,7 @@ def _unreadable(path: Path, group: str, wanted: xr.Dataset) -> list[str]:
     return [one for one in theirs(path, group, decode_cf=False).variables if one not in wanted]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", _first(_of("chunks", "texts") | set(TREES)))
 def test_after_pickle_and_copy(zoo: Zoo, name: str) -> None:
     path = zoo.path(name)
     for group in groups(path):
@@ -183,9 +193,12 @@ def test_after_pickle_and_copy(zoo: Zoo, name: str) -> None:
 
 
 def _written() -> list[object]:
+    telling = _of("conventions", "texts", "chunks") | {"attributes", "scales", "names"}
     return [
         pytest.param(
-            name, how, id=f"{name}-{how}", marks=[pytest.mark.long] if how == "raw" else []
+            *(name, how),
+            id=f"{name}-{how}",
+            marks=() if how == "decoded" and name in telling else pytest.mark.long,
         )
         for name in NAMES
         for how in ("decoded", "raw")
