@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from hpclaunch.storage.arrangement import Access as Cost
-from hpclaunch.storage.blockshape import LARGEST, Machine, block_shape
+from hpclaunch.storage.blocks import LARGEST, Machine, block_shape
 from hpclaunch.storage.chunking import Access, chunk_shape
 from hpclaunch.storage.describe import FileFacts, VariableFacts
 from hpclaunch.storage.places import Place

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hpclaunch.filesystems import KINDS
 from hpclaunch.storage.advice import advise_facts, stripe_command
-from hpclaunch.storage.blockshape import LARGEST, MOST_TASKS, Machine, block_shape
+from hpclaunch.storage.blocks import LARGEST, MOST_TASKS, Machine, block_shape
 from hpclaunch.storage.describe import describe
 from hpclaunch.storage.layout import Layout
 from hpclaunch.storage.places import Place
