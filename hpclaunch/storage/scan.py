@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -137,11 +138,6 @@ def _refused(path: str, why: Exception) -> StorageError:
             f"{path} is locked: another process writes to it",
             hint=f"open it when that is done; the HDF5 library says: {said}",
         )
-    if "Filter error" in said:
-        return StorageError(
-            f"{path} has a filter that the NetCDF library does not know: {said}",
-            hint="engine h5netcdf reads what h5py has filters for; `h5dump -pH` names them",
-        )
     return CorruptFile(f"{path} cannot be read by the HDF5 library: {said}")
 
 
@@ -193,7 +189,10 @@ def _group(group: Any, file: File) -> Group:
 def _variable(name: str, one: Any, file: File, group: Any) -> Variable:
     encoding = {key: value for key, value in one.encoding.items() if key != "source"}
     layout = layout_of(file, _dataset(file, group.path, name), one.shape, group[name].dtype)
-    values = _read_or_none(one) if _to_be_kept(name, one, layout) else None
+    values = None
+    if _to_be_kept(name, one, layout):
+        with suppress(OSError, RuntimeError):  # told when they are asked for
+            values = np.array(one.values)
     return Variable(name, tuple(one.dims), one.dtype, dict(one.attrs), encoding, layout, values)
 
 
@@ -208,14 +207,6 @@ def _to_be_kept(name: str, one: Any, layout: Layout) -> bool:
         return False
     longest = int(layout.sizes.max(initial=0)) if layout.kind == "chunked" else 0
     return layout.chunk_bytes <= LARGEST_DECODED and longest <= 2 * layout.chunk_bytes + 4096
-
-
-def _read_or_none(one: Any) -> np.ndarray | None:
-    """A variable's values; None where the library cannot decode them: then reading tells why."""
-    try:
-        return np.array(one.values)
-    except (OSError, RuntimeError):
-        return None
 
 
 def _dataset(file: File, group: str, name: str) -> Any:
