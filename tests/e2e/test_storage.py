@@ -1,0 +1,107 @@
+"""Engine ``hpclaunch`` on Dask workers of two nodes gives the values of engine ``netcdf4``."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tarfile
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from tests.storage.zoo import Zoo
+from tests.support.cluster import PROFILE, Cluster
+from tests.support.launch import Laptop, eventually
+
+pytestmark = pytest.mark.cluster
+
+SITE = str(PROFILE)
+TWO_NODES = ("--nodes", "2", "--workers-per-node", "1")
+
+ANIMALS = (
+    *("kinds_zlib_shuffle_fletcher32", "fills_of_all_kinds", "packed", "calendars", "strings"),
+    *("missing_chunks", "masked_filters", "shorter_than_the_dimension", "chunk_indices_latest"),
+    *("iris_orca2_votemper", "iris_SOI_Darwin"),
+)
+
+SCRIPT = """
+    import glob, hashlib, json, os, pickle, socket, sys, warnings
+    import numpy as np
+    import xarray as xr
+    from distributed import Client
+
+    warnings.simplefilter("ignore")
+    client = Client()
+
+    def told(array):
+        "A block's values in a few letters: dtype, shape and the hash of its bits."
+        array = np.asarray(array)
+        bits = pickle.dumps(array.tolist()) if array.dtype.hasobject else array.tobytes()
+        return [array.dtype.str, list(array.shape), hashlib.sha256(bits).hexdigest()]
+
+    def look(path, engine):
+        "Read every variable of a file on this worker."
+        with xr.open_dataset(path, engine=engine) as dataset:
+            found = {str(name): told(one.values) for name, one in dataset.variables.items()}
+        return socket.gethostname(), found
+
+    paths = sorted(glob.glob(os.path.join(sys.argv[1], "*.nc")))
+    workers = list(client.scheduler_info(n_workers=-1)["workers"])
+    asked = {
+        (path, worker, engine): client.submit(look, path, engine, workers=[worker], pure=False)
+        for path in paths
+        for worker in workers
+        for engine in ("hpclaunch", "netcdf4")
+    }
+    got = client.gather(asked)
+    hosts = {host for host, _ in got.values()}
+    wrong = [
+        [path, got[path, worker, "hpclaunch"][1], got[path, worker, "netcdf4"][1]]
+        for path in paths
+        for worker in workers
+        if got[path, worker, "hpclaunch"][1] != got[path, worker, "netcdf4"][1]
+    ]
+    for path in paths[:4]:  # in chunks: the graph goes to workers
+        lazy = xr.open_dataset(path, engine="hpclaunch", chunks={})
+        found = {str(name): told(one.values) for name, one in lazy.compute().variables.items()}
+        if found != got[path, workers[0], "netcdf4"][1]:
+            wrong.append([path, "by the graph"])
+    print(json.dumps({"files": len(paths), "hosts": sorted(hosts), "wrong": wrong}))
+"""
+
+
+@pytest.fixture
+def zoo_there(cluster: Cluster, tmp_path: Path) -> str:
+    """Some of the zoo in alice's home, seen by all nodes; its path there."""
+    folder = tmp_path / "zoo"
+    folder.mkdir()
+    zoo = Zoo(folder)
+    with subprocess.Popen(
+        ["ssh", "-F", str(PROFILE.parents[1] / "run" / "ssh_config"), "hpclaunch-login",
+         "rm -rf zoo && mkdir zoo && tar -C zoo -xf -"],
+        stdin=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        assert process.stdin is not None
+        with tarfile.open(fileobj=process.stdin, mode="w|") as tar:
+            for name in ANIMALS:
+                tar.add(zoo.path(name), f"{name}.nc")
+        process.stdin.close()
+        assert process.wait() == 0
+    return "/home/alice/zoo"
+
+
+def test_workers_of_two_nodes_read_what_engine_netcdf4_reads(
+    laptop: Laptop, cluster: Cluster, zoo_there: str, tmp_path: Path
+) -> None:
+    cluster.ssh("scancel -u alice")
+    eventually(lambda: not cluster.jobs(), what="alice has no jobs")
+    file = tmp_path / "run.py"
+    file.write_text(textwrap.dedent(SCRIPT))
+    done = laptop.run("batch", SITE, str(file), zoo_there, *TWO_NODES, "--wait", timeout=240)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["wrong"] == []
+    assert found["files"] == len(ANIMALS)
+    assert found["hosts"] == ["c1", "c2"]
+    cluster.ssh("rm -r zoo")
