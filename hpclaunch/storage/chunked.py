@@ -236,11 +236,14 @@ class ChunkedRead:
                     to = straight[k] if straight is not None else -1
                     if to >= 0:
                         decode(stored, mask, self.bytes[to : to + size], self.address + to)
-                    elif arrays or bare:
+                    elif bare:
                         self._pick(k, self._shaped(self.pipeline.decode(stored, mask)))
                     else:
                         decode(stored, mask, scratch, scratch_address)
-                        out[outs[k]] = chunk[ins[k]]
+                        if arrays:
+                            self._pick(k, chunk)
+                        else:
+                            out[outs[k]] = chunk[ins[k]]
         except CorruptFile as wrong:
             self.source.check()
             raise self.corrupt(j, wrong.what) from None
