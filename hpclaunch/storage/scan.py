@@ -193,6 +193,8 @@ def _variable(name: str, one: Any, file: File, group: Any) -> Variable:
     if _to_be_kept(name, one, layout):
         with suppress(OSError, RuntimeError):  # told when they are asked for
             values = np.array(one.values)
+    if values is not None and values.dtype != one.dtype:
+        values = None  # of variable length: the declared type is that of an element
     return Variable(name, tuple(one.dims), one.dtype, dict(one.attrs), encoding, layout, values)
 
 
