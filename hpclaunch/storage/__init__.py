@@ -1,1 +1,42 @@
-"""Reading and writing NetCDF/HDF5 at the speed of the filesystem; nothing has to be launched."""
+"""Reading and writing NetCDF/HDF5 at the speed of the filesystem; nothing has to be launched.
+
+``xarray.open_dataset(path, engine="hpclaunch")`` is the usual way in; it needs no import. The names
+here are imported on first use:
+
+index
+    Where the bytes of a file's variables lie: from the cache, or made of the file.
+index_many
+    The indexes of many files made at once, before they are opened.
+to_netcdf
+    A dataset written from Dask's blocks, deflated outside of HDF5's lock; what it tells is a
+    `Written`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hpclaunch.storage.many import Indexed, index_many
+    from hpclaunch.storage.sidecar import load as index
+    from hpclaunch.storage.write import Written, to_netcdf
+
+__all__ = ["Indexed", "Written", "index", "index_many", "to_netcdf"]
+
+_HOMES = {
+    "Indexed": ("many", "Indexed"),
+    "Written": ("write", "Written"),
+    "index": ("sidecar", "load"),
+    "index_many": ("many", "index_many"),
+    "to_netcdf": ("write", "to_netcdf"),
+}
+"""The module of each public name, and its name there."""
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, attribute = _HOMES[name]
+    return getattr(import_module(f"{__name__}.{module}"), attribute)

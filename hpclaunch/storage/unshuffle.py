@@ -12,10 +12,11 @@ import importlib.util
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 
-__all__ = ["library", "unshuffle"]
+__all__ = ["blosc2", "library", "unshuffle"]
 
 _NAMES = {"darwin": "libblosc2.dylib", "win32": "libblosc2.dll"}
 _MOST = 2**31 - 1  # bytes: the library counts in int32
@@ -54,24 +55,25 @@ def library() -> Callable[[int, int, int, int], int] | None:
     with numpy once; where it differs it is not used.
     """
     try:
-        found = _load()
+        found = blosc2("blosc2_unshuffle")
     except (ImportError, ValueError, OSError, AttributeError):
         return None
     return found if found is not None and _serves(found) else None
 
 
-def _load() -> Callable[[int, int, int, int], int] | None:
+def blosc2(name: str) -> Callable[[int, int, int, int], int] | None:
+    """A function ``(width, bytes, source, into)`` of the blosc2 package's library, or None."""
     spec = importlib.util.find_spec("blosc2")
     if spec is None or not spec.origin:
         return None
-    name = _NAMES.get(sys.platform, "libblosc2.so")
+    file = _NAMES.get(sys.platform, "libblosc2.so")
     for folder in ("lib", "lib64", "."):
-        path = Path(spec.origin).parent / folder / name
+        path = Path(spec.origin).parent / folder / file
         if path.is_file():
-            function = ctypes.CDLL(str(path)).blosc2_unshuffle
+            function: Any = getattr(ctypes.CDLL(str(path)), name)
             function.argtypes = [ctypes.c_int32, ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p]
             function.restype = ctypes.c_int32
-            return function
+            return cast(Callable[[int, int, int, int], int], function)
     return None
 
 

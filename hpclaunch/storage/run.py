@@ -1,0 +1,252 @@
+"""Blocks of Dask arrays to chunks of a file: in this process, or on the workers of a cluster.
+
+In this process a task computes a block, encodes it and writes it, so that no more blocks are held
+than there are threads. On a cluster the workers encode, the bytes travel to the process that
+called, and that writes them: a window of blocks is under way at a time, so that neither side
+holds more.
+"""
+
+from __future__ import annotations
+
+import functools
+import secrets
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, islice
+from typing import Any
+
+import numpy as np
+
+from hpclaunch.storage.encode import Plan, Stored, encode_block
+from hpclaunch.storage.target import ChunkFile
+
+__all__ = ["Job", "cluster_client", "fill", "fill_plainly"]
+
+Progress = Callable[[int, int], None]
+"""Is called with the bytes (decoded) done and those of all."""
+
+BATCHES = 3
+"""Batches of blocks that are under way on a cluster; each has one block for every thread."""
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """A Dask array, in blocks of whole chunks, and how its chunks are made."""
+
+    source: Any
+    plan: Plan
+
+
+@dataclass(frozen=True, eq=False)
+class Packet:
+    """The chunks of one block on their way.
+
+    Attributes
+    ----------
+    job : int
+        Which array.
+    origins : numpy.ndarray
+        int64, (chunks, dimensions).
+    sizes : numpy.ndarray
+        int64, (chunks,): bytes of each.
+    data : numpy.ndarray
+        uint8: all bytes, one chunk after the other.
+    nbytes : int
+        Of the block, decoded.
+    """
+
+    job: int
+    origins: np.ndarray
+    sizes: np.ndarray
+    data: np.ndarray
+    nbytes: int
+
+    def chunks(self) -> Iterator[Stored]:
+        ends = np.cumsum(self.sizes)
+        for origin, end, size in zip(self.origins, ends, self.sizes, strict=True):
+            yield Stored(tuple(int(i) for i in origin), self.data[end - size : end])
+
+
+def cluster_client(sources: Iterable[Any]) -> Any:
+    """The client of a Dask cluster on which the arrays would be computed now, or None."""
+    if "distributed" not in sys.modules:
+        return None
+    from dask.base import get_scheduler
+    from distributed import Client
+
+    chosen = get_scheduler(collections=list(sources))
+    client = getattr(chosen, "__self__", None)
+    return client if isinstance(client, Client) else None
+
+
+def fill(jobs: Sequence[Job], sink: ChunkFile, progress: Progress | None) -> None:
+    """Compute, encode and write all blocks."""
+    if not jobs:
+        return
+    total = sum(job.source.nbytes for job in jobs)
+    done = _Count(total, progress)
+    client = cluster_client(job.source for job in jobs)
+    if client is None:
+        _in_process(jobs, sink, done)
+    else:
+        _on_cluster(jobs, sink, done, client)
+
+
+class _Count:
+    """Bytes done, told as they grow; its caller holds no lock that a progress bar could need."""
+
+    def __init__(self, total: int, progress: Progress | None) -> None:
+        self.total, self.done, self.progress = total, 0, progress
+
+    def add(self, nbytes: int) -> None:
+        self.done += nbytes
+        if self.progress is not None:
+            self.progress(self.done, self.total)
+
+
+def _each_block(job: Job, function: Callable[..., Any], dtype: Any) -> Any:
+    """An array with one element for every block: what the function gave for it."""
+    import dask.array as da
+
+    starts = [tuple(accumulate(lengths[:-1], initial=0)) for lengths in job.source.chunks]
+    return da.map_blocks(
+        functools.partial(function, starts=starts, plan=job.plan),
+        job.source,
+        name=f"netcdf-chunks-{secrets.token_hex(16)}",
+        dtype=dtype,
+        chunks=tuple((1,) * len(lengths) for lengths in job.source.chunks),
+        meta=np.empty((0,) * job.source.ndim, dtype),
+    )
+
+
+def _in_process(jobs: Sequence[Job], sink: ChunkFile, done: _Count) -> None:
+    import dask
+
+    lock = threading.Lock()
+
+    def write(block: Any, starts: Any, plan: Plan, block_id: tuple[int, ...]) -> np.ndarray:
+        start = tuple(of[i] for of, i in zip(starts, block_id, strict=True))
+        for chunk in encode_block(block, start, plan):
+            sink.put(plan, chunk)
+        with lock:
+            done.add(block.size * plan.dtype.itemsize)
+        return np.ones((1,) * len(start), np.int8)
+
+    arrays = [_each_block(job, write, np.int8) for job in jobs]
+    dask.compute(*arrays, **_not_by_processes(job.source for job in jobs))
+
+
+def _not_by_processes(sources: Iterable[Any]) -> dict[str, str]:
+    """Processes share no open file: where they are set, threads compute."""
+    from dask.base import get_scheduler
+
+    chosen = get_scheduler(collections=list(sources))
+    by_process = "multiprocessing" in getattr(chosen, "__module__", "")
+    return {"scheduler": "threads"} if by_process else {}
+
+
+def fill_plainly(pairs: Sequence[tuple[Any, Any]]) -> None:
+    """Compute arrays and assign their blocks to targets of xarray, which encode and write them.
+
+    On a cluster one block per worker thread is fetched at a time, and written by this process.
+    """
+    import dask
+    import dask.array as da
+
+    if not pairs:
+        return
+    sources, targets = zip(*pairs, strict=True)
+    client = cluster_client(sources)
+    if client is None:
+        da.store(list(sources), list(targets), lock=False, **_not_by_processes(sources))
+        return
+    threads = max(1, sum(client.nthreads().values()))
+    for source, target in pairs:
+        regions = da.core.slices_from_chunks(source.chunks)
+        blocks = source.to_delayed().ravel()
+        for i in range(0, len(regions), threads):
+            values = dask.compute(*blocks[i : i + threads])
+            for region, block in zip(regions[i : i + threads], values, strict=True):
+                target[region] = block
+
+
+def _packed(block: Any, starts: Any, plan: Plan, block_id: tuple[int, ...], job: int) -> np.ndarray:
+    start = tuple(of[i] for of, i in zip(starts, block_id, strict=True))
+    chunks = list(encode_block(block, start, plan))
+    out = np.empty((1,) * len(start), object)
+    out.flat[0] = Packet(
+        job,
+        np.array([chunk.origin for chunk in chunks], np.int64),
+        np.array([len(chunk.data) for chunk in chunks], np.int64),
+        np.concatenate([np.frombuffer(chunk.data, np.uint8) for chunk in chunks]),
+        block.size * plan.dtype.itemsize,
+    )
+    return out
+
+
+def _on_cluster(jobs: Sequence[Job], sink: ChunkFile, done: _Count, client: Any) -> None:
+    from distributed import as_completed
+
+    graph, keys = _graph(jobs)
+    threads = max(1, sum(client.nthreads().values()))
+    batches = _batches(graph, keys, threads)
+    running = as_completed(loop=client.loop)
+    waiting = 0
+    futures: set[Any] = set()
+    try:
+        while True:
+            while waiting <= (BATCHES - 1) * threads and (batch := next(batches, None)):
+                part, wanted = batch
+                sent = client.get(part, wanted, sync=False)
+                futures.update(sent)
+                running.update(sent)
+                waiting += len(sent)
+            if not waiting:
+                break
+            future = next(running)
+            for packet in future.result().flat:
+                for chunk in packet.chunks():
+                    sink.put(jobs[packet.job].plan, chunk)
+                done.add(packet.nbytes)
+            futures.discard(future)
+            future.release()
+            waiting -= 1
+    finally:
+        client.cancel(list(futures))
+
+
+def _graph(jobs: Sequence[Job]) -> tuple[dict[Any, Any], list[Any]]:
+    """One optimized graph of all blocks, and their keys in order."""
+    import dask
+    from dask.core import flatten
+
+    arrays = [
+        _each_block(job, functools.partial(_packed, job=i), object) for i, job in enumerate(jobs)
+    ]
+    arrays = list(dask.optimize(*arrays))
+    graph: dict[Any, Any] = {}
+    for array in arrays:
+        graph.update(array.__dask_graph__())
+    return graph, [key for array in arrays for key in flatten(array.__dask_keys__())]
+
+
+def _batches(
+    graph: dict[Any, Any], keys: list[Any], size: int
+) -> Iterator[tuple[dict[Any, Any], list[Any]]]:
+    """Graphs of `size` blocks each; one graph of all where the blocks share most of their work.
+
+    What two batches share is computed twice. Where that would make more than half as many tasks
+    again the scheduler gets the whole graph, and Dask's own limits bound the memory.
+    """
+    from dask.optimization import cull
+
+    parts = [keys[i : i + size] for i in range(0, len(keys), size)]
+    sample = list(islice(parts, 0, None, max(1, len(parts) // 3)))
+    tasks = sum(len(cull(graph, part)[0]) for part in sample) / len(sample) * len(parts)
+    if tasks > 1.5 * len(graph):
+        yield graph, keys
+        return
+    for part in parts:
+        yield cull(graph, part)[0], part

@@ -1,0 +1,207 @@
+"""A file read once for its index: names and attributes by netCDF4, addresses by h5py.
+
+Names, dimensions, attributes and encodings are asked of xarray's own netCDF4 store, so that they
+are those of engine ``netcdf4`` by construction.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hpclaunch.errors import ChangedFile, CorruptFile, StorageError
+from hpclaunch.storage.addresses import File, layout_of
+from hpclaunch.storage.layout import FileIndex, Group, Identity, Variable
+
+__all__ = ["HDF5_SIGNATURE", "identify", "kind_of", "scan"]
+
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+
+KEPT_COORDINATE = 1 << 20
+"""A dimension's coordinate up to so many bytes is kept in the index with its values."""
+
+KEPT_ANY = 4096
+"""Any variable of numbers up to so many bytes is."""
+
+TICK = 0.02
+"""Seconds within which two writes may leave one modification time: a tick of the kernel's clock."""
+
+
+def identify(path: str) -> Identity:
+    """Which file lies at `path`, and in which state: its real path and one stat.
+
+    Raises
+    ------
+    FileNotFoundError, PermissionError
+        As the system says.
+    """
+    real = os.path.realpath(path)
+    found = os.stat(real)  # noqa: PTH116
+    return Identity(real, found.st_size, found.st_mtime_ns, found.st_ino)
+
+
+def kind_of(path: str) -> str:
+    """What a path holds: ``hdf5``, ``netcdf3``, ``zarr``, ``empty`` or ``unknown``.
+
+    Raises
+    ------
+    FileNotFoundError, PermissionError
+        As the system says.
+    """
+    if Path(path).is_dir():
+        marks = ("zarr.json", ".zgroup", ".zarray", ".zmetadata")
+        return "zarr" if any((Path(path) / mark).exists() for mark in marks) else "unknown"
+    with Path(path).open("rb") as file:
+        first = file.read(8)
+        if first[:4] in (b"CDF\x01", b"CDF\x02", b"CDF\x05"):
+            return "netcdf3"
+        if not first:
+            return "empty"
+        return "hdf5" if _superblock(file) is not None else "unknown"
+
+
+def _superblock(file: Any) -> tuple[int, int] | None:
+    """Offset and version of an HDF5 file's superblock.
+
+    It lies at 0, 512, 1024, 2048 ... (HDF5 File Format Specification 3.0, II.A).
+    """
+    size = file.seek(0, os.SEEK_END)
+    offset = 0
+    while offset + 9 <= size:
+        file.seek(offset)
+        found = file.read(9)
+        if found[:8] == HDF5_SIGNATURE:
+            return offset, found[8]
+        offset = max(512, 2 * offset)
+    return None
+
+
+def scan(path: str) -> FileIndex:
+    """Read a NetCDF-4 or HDF5 file's index out of it.
+
+    Parameters
+    ----------
+    path : str
+
+    Returns
+    -------
+    FileIndex
+
+    Raises
+    ------
+    FileNotFoundError, PermissionError
+        As the system says.
+    CorruptFile
+        If the HDF5 or NetCDF library cannot open or read it.
+    ChangedFile
+        If it was written meanwhile.
+    """
+    before = _settled(path)
+    with Path(before.path).open("rb") as file:
+        superblock = _superblock(file)
+    if superblock is None:
+        raise CorruptFile(f"{path} is neither a NetCDF-4 nor an HDF5 file")
+    try:
+        groups, facts = _read(before.path, superblock)
+    except (OSError, RuntimeError) as why:
+        if isinstance(why, FileNotFoundError | PermissionError):
+            raise
+        raise _refused(path, why) from why
+    if identify(path) != before:
+        raise ChangedFile(f"{path} was written while its index was made")
+    return FileIndex(before, groups, superblock[1], facts)
+
+
+def _settled(path: str) -> Identity:
+    """The file's identity, once another write would leave another modification time."""
+    now = identify(path)
+    age = time.time() - now.mtime_ns / 1e9
+    if 0 <= age < TICK:
+        time.sleep(TICK - age)
+        return identify(path)
+    return now
+
+
+def _refused(path: str, why: Exception) -> StorageError:
+    said = " ".join(str(why).split())
+    if isinstance(why, BlockingIOError) or "unable to lock file" in said:
+        return StorageError(
+            f"{path} is locked: another process writes to it",
+            hint=f"open it when that is done; the HDF5 library says: {said}",
+        )
+    return CorruptFile(f"{path} cannot be read by the HDF5 library: {said}")
+
+
+def _read(path: str, superblock: tuple[int, int]) -> tuple[dict[str, Group], dict[str, Any]]:
+    """Groups and facts of an HDF5 file, under the locks of both libraries."""
+    import h5py
+    import netCDF4
+    from xarray.backends.netCDF4_ import NETCDF4_PYTHON_LOCK
+
+    with NETCDF4_PYTHON_LOCK, h5py.File(path, "r") as handle:
+        file = File(handle, superblock[1], superblock[0])
+        with netCDF4.Dataset(path) as root:
+            groups = {one.path: _group(one, file) for one in _groups(root)}
+        return groups, _facts(handle)
+
+
+def _groups(group: Any) -> Iterator[Any]:
+    yield group
+    for child in group.groups.values():
+        yield from _groups(child)
+
+
+def _facts(handle: Any) -> dict[str, Any]:
+    """What the file's creation properties tell (H5Pget_file_space_strategy)."""
+    from h5py import h5f
+
+    plist = handle.id.get_create_plist()
+    facts: dict[str, Any] = {"user block": int(plist.get_userblock()), "driver": handle.driver}
+    facts["paged"] = plist.get_file_space_strategy()[0] == h5f.FSPACE_STRATEGY_PAGE
+    if facts["paged"]:
+        facts["page size"] = int(plist.get_file_space_page_size())
+    return facts
+
+
+def _group(group: Any, file: File) -> Group:
+    from xarray.backends import netCDF4_
+
+    xarrays: Any = netCDF4_
+    store = xarrays.NetCDF4DataStore(group, lock=False)
+    dims = {name: len(one) for name, one in group.dimensions.items()}
+    unlimited = frozenset(n for n, one in group.dimensions.items() if one.isunlimited())
+    variables = {}
+    for name, one in store.get_variables().items():
+        variables[name] = _variable(name, one, file, group)
+        dims.update({d: n for d, n in one.sizes.items() if d not in dims})
+    return Group(group.path, dims, unlimited, dict(store.get_attrs()), variables)
+
+
+def _variable(name: str, one: Any, file: File, group: Any) -> Variable:
+    encoding = {key: value for key, value in one.encoding.items() if key != "source"}
+    layout = layout_of(file, _dataset(file, group.path, name), one.shape, group[name].dtype)
+    numbers = one.dtype.kind in "iufS"
+    most = KEPT_COORDINATE if one.dims == (name,) else KEPT_ANY
+    values = np.array(one.values) if numbers and one.nbytes <= most else None
+    return Variable(name, tuple(one.dims), one.dtype, dict(one.attrs), encoding, layout, values)
+
+
+def _dataset(file: File, group: str, name: str) -> Any:
+    """HDF5's dataset of a netCDF variable; None where it is not found.
+
+    A variable that has a dimension's name and is not its coordinate is stored under another
+    (netCDF-C, libhdf5/hdf5internal.h: NON_COORD_PREPEND).
+    """
+    import h5py
+
+    inside = file.handle[group]
+    for stored in (f"_nc4_non_coord_{name}", name):
+        found = inside.get(stored)
+        if isinstance(found, h5py.Dataset):
+            return found
+    return None

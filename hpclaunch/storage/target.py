@@ -1,0 +1,226 @@
+"""The file that is being written: under a hidden name until it is whole, chunk by chunk.
+
+Nothing is seen under the final name before every byte is on the disk: the file is made beside it,
+flushed with fsync, and renamed. What fails on the way removes it again; only a process that is
+killed outright leaves a ``.NAME.RANDOM.part``, which may be deleted.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from hpclaunch.errors import StorageError
+from hpclaunch.storage.encode import KNOWN, Plan, Stored
+from hpclaunch.storage.layout import Filter
+
+__all__ = ["ChunkFile", "checked_target", "part_file", "plan_of", "said"]
+
+NO_ROOM = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota is used up"}
+
+
+def checked_target(path: str | os.PathLike[str], overwrite: bool = True) -> Path:
+    """The real path to write to.
+
+    Raises
+    ------
+    StorageError
+        If it is a directory, or exists and must not be replaced.
+    FileNotFoundError, NotADirectoryError, PermissionError
+        If its directory is missing, no directory or not writable.
+    """
+    given = Path(os.path.expandvars(os.fspath(path))).expanduser()
+    target = given.resolve()
+    folder = target.parent
+    if not folder.exists():
+        raise FileNotFoundError(errno.ENOENT, "there is no such directory to write to", str(folder))
+    if not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "this is no directory", str(folder))
+    if target.is_dir():
+        raise StorageError(f"{target} is a directory", hint="give the name of a file in it")
+    if target.exists() and not overwrite:
+        raise StorageError(f"{target} exists", hint="--overwrite or overwrite=True replaces it")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, "this directory is not writable", str(folder))
+    return target
+
+
+@contextmanager
+def part_file(target: Path) -> Iterator[Path]:
+    """An empty file beside the target, that takes its name when the block ends well.
+
+    Raises
+    ------
+    StorageError
+        If the disk is full.
+    """
+    part = target.with_name(f".{target.name[:200]}.{secrets.token_hex(4)}.part")
+    try:
+        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        yield part
+        _flushed(part)
+        part.replace(target)
+        _flush_folder(target.parent)
+    except BaseException as error:
+        with suppress(OSError):
+            part.unlink()
+        if isinstance(error, OSError | RuntimeError) and (told := _told(error, target)):
+            raise told from error
+        raise
+
+
+def _flushed(part: Path) -> None:
+    mask = os.umask(0)
+    os.umask(mask)
+    descriptor = os.open(part, os.O_RDWR)
+    try:
+        os.fchmod(descriptor, 0o666 & ~mask)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _flush_folder(folder: Path) -> None:
+    with suppress(OSError):  # some filesystems refuse to flush a directory
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def said(error: BaseException) -> int | None:
+    """The errno of an error of the system, of HDF5 or of netCDF, where one is told."""
+    number = getattr(error, "errno", None)
+    if isinstance(number, int) and number > 0:
+        return number
+    text = str(error)
+    known = [n for n in (*NO_ROOM, errno.EFBIG) if f"errno = {n}," in text]
+    return known[0] if known else None
+
+
+def _told(error: BaseException, target: Path) -> StorageError | None:
+    number = said(error)
+    if number in NO_ROOM:
+        return StorageError(
+            f"{target} was not written: {NO_ROOM[number]}",
+            hint="make room or write elsewhere; nothing is left behind, an older file is as it was",
+        )
+    if number == errno.EFBIG:
+        return StorageError(
+            f"{target} was not written: it became larger than this process may write",
+            hint="`ulimit -f` shows the limit on the size of a file",
+        )
+    if isinstance(error, RuntimeError | OSError) and "HDF error" in str(error):
+        free = os.statvfs(target.parent)
+        if free.f_bavail * free.f_frsize < 2**20:
+            return _told(OSError(errno.ENOSPC, ""), target)
+    return None
+
+
+class ChunkFile:
+    """The chunked datasets of one file, into which encoded chunks are put, one at a time.
+
+    Parameters
+    ----------
+    part : Path
+        A file with its datasets made, and no one else's.
+    """
+
+    def __init__(self, part: Path) -> None:
+        import h5py
+
+        self._file = h5py.File(part, "r+", locking=False)
+        self._lock = threading.Lock()
+        self._open = True
+        self._datasets: dict[str, Any] = {}
+        self.chunks = 0
+        self.stored = 0
+
+    def dataset(self, path: str) -> Any:
+        """The dataset of a netCDF variable, or None: netCDF prefixes some names."""
+        folder, _, name = path.rpartition("/")
+        for candidate in (path, f"{folder}/_nc4_non_coord_{name}"):
+            found = self._file.get(candidate)
+            if found is not None and hasattr(found, "chunks"):
+                return found
+        return None
+
+    def extend(self, sizes: dict[str, int]) -> None:
+        """Give unlimited dimensions that no variable of their own describes their length."""
+        for path, size in sizes.items():
+            scale = self._file.get(path)
+            if scale is not None and scale.maxshape == (None,) and scale.shape[0] < size:
+                scale.resize((size,))
+
+    def put(self, plan: Plan, chunk: Stored) -> None:
+        """Write one chunk. Thread-safe; HDF5 allows one at a time."""
+        with self._lock:
+            if not self._open:
+                raise StorageError(f"{plan.path} is written no more: the file was closed")
+            self._dataset(plan).id.write_direct_chunk(chunk.origin, chunk.data)
+            self.chunks += 1
+            self.stored += len(chunk.data)
+
+    def _dataset(self, plan: Plan) -> Any:
+        found = self._datasets.get(plan.path)
+        if found is None:
+            found = self._datasets[plan.path] = self.dataset(plan.path)
+            if found.shape != plan.shape:
+                found.resize(plan.shape)  # of an unlimited dimension
+        return found
+
+    def check(self, plan: Plan) -> None:
+        """Compare the number of chunks in the file with what it has to be.
+
+        Raises
+        ------
+        StorageError
+            If they differ.
+        """
+        expected = 1
+        for n in plan.grid:
+            expected *= n
+        found = self._dataset(plan).id.get_num_chunks()
+        if found != expected:
+            raise StorageError(
+                f"{plan.path} has {found} of its {expected} chunks",
+                hint="this is a fault of hpclaunch: please report it",
+            )
+
+    def close(self) -> None:
+        with self._lock:
+            if self._open:
+                self._open = False
+                self._datasets.clear()
+                self._file.close()
+
+    def abandon(self) -> None:
+        """Close, whatever happens: the file is to be removed."""
+        with suppress(Exception):
+            self.close()
+
+
+def plan_of(dataset: Any, shape: tuple[int, ...]) -> Plan | str:
+    """How a dataset's chunks are made, or why they are left to the HDF5 library."""
+    import h5py
+
+    if dataset.chunks is None:
+        return "it is not chunked"
+    if dataset.dtype.kind not in "iuf" or h5py.check_enum_dtype(dataset.dtype):
+        return f"values of type {dataset.dtype} are written by the HDF5 library"
+    settings = dataset.id.get_create_plist()
+    filters = []
+    for i in range(settings.get_nfilters()):
+        number, _, options, name = settings.get_filter(i)
+        if number not in KNOWN:
+            return f"filter {name.decode() or number} is applied by the HDF5 library"
+        filters.append(Filter(number, name.decode(), tuple(int(o) for o in options)))
+    fill = dataset.dtype.type(dataset.fillvalue).astype(dataset.dtype).tobytes()
+    return Plan(dataset.name, shape, dataset.chunks, dataset.dtype, fill, tuple(filters))
