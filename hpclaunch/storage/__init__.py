@@ -7,6 +7,8 @@ index
     Where the bytes of a file's variables lie: from the cache, or made of the file.
 index_many
     The indexes of many files made at once, before they are opened.
+open_mfdataset
+    Many files as one dataset, opened from their indexes.
 to_netcdf
     A dataset written from Dask's blocks, deflated outside of HDF5's lock; what it tells is a
     `Written`.
@@ -19,16 +21,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hpclaunch.storage.many import Indexed, index_many
+    from hpclaunch.storage.mfdataset import open_mfdataset
     from hpclaunch.storage.sidecar import load as index
     from hpclaunch.storage.write import Written, to_netcdf
 
-__all__ = ["Indexed", "Written", "index", "index_many", "to_netcdf"]
+__all__ = ["Indexed", "Written", "index", "index_many", "open_mfdataset", "to_netcdf"]
 
 _HOMES = {
     "Indexed": ("many", "Indexed"),
     "Written": ("write", "Written"),
     "index": ("sidecar", "load"),
     "index_many": ("many", "index_many"),
+    "open_mfdataset": ("mfdataset", "open_mfdataset"),
     "to_netcdf": ("write", "to_netcdf"),
 }
 """The module of each public name, and its name there."""

@@ -136,7 +136,7 @@ def _in_order(groups: Sequence[Group], dim: str) -> list[int]:
         if values is None or not values.size:
             raise Apart(f"the index does not have the values of coordinate {dim}")
         coordinates.append(values)
-    falling = coordinates[0].size > 1 and coordinates[0][0] > coordinates[0][-1]
+    falling = bool(coordinates[0][0] > coordinates[0][-1])
     order = sorted(range(len(groups)), key=lambda place: coordinates[place][0], reverse=falling)
     row = np.concatenate([coordinates[place] for place in order])
     steps = row[:-1] > row[1:] if falling else row[:-1] < row[1:]

@@ -148,7 +148,7 @@ def _in_a_row(
     options: dict[str, Any],
 ) -> Dataset:
     """The dataset of files that fit together."""
-    from xarray.backends.store import StoreBackendEntrypoint
+    import xarray
 
     from hpclaunch.storage.engine import HpclaunchDataStore
     from hpclaunch.storage.joinedstore import JoinedDataStore
@@ -158,7 +158,8 @@ def _in_a_row(
         for place in joined.order
     ]
     store = JoinedDataStore(stores, joined)
-    dataset = StoreBackendEntrypoint().open_dataset(store, **options)
+    source: Any = store
+    dataset = xarray.open_dataset(source, engine="store", chunks=None, **options)
     if isinstance(chunks, str) and chunks == "tuned":
         first = groups[joined.order[0]]
         lengths = {dim: (n,) for dim, n in first.dims.items()}
