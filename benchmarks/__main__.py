@@ -1,5 +1,7 @@
 """``python -m benchmarks [NAME…] [--rounds N] [--json FILE] [--plot DIR]``: all, or the named ones.
 
+``storage`` alone takes ``--tasks``, ``--size`` and ``--data`` too.
+
 Every figure is a ratio to a named peer of the same round. Machines are noisy: read the medians, and
 the load beside them.
 """
@@ -17,7 +19,7 @@ from pathlib import Path
 
 from benchmarks.plot import draw
 
-NAMES = ("launch", "tunnel", "load", "elastic", "many", "tls")
+NAMES = ("launch", "tunnel", "load", "elastic", "many", "tls", "storage")
 
 
 def main() -> int:
@@ -29,6 +31,10 @@ def main() -> int:
     parser.add_argument(
         "--plot", type=Path, metavar="DIR", help="draw the ratios there, as NAME.svg"
     )
+    storage = parser.add_argument_group("storage")
+    storage.add_argument("--tasks", action="append", default=[], metavar="NAME", help="only these")
+    storage.add_argument("--size", choices=("full", "tenth"), default="tenth", help="of the files")
+    storage.add_argument("--data", type=Path, metavar="DIR", help="where the files are kept")
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - set(NAMES):
         parser.error(f"no benchmark {', '.join(sorted(unknown))}; known: {', '.join(NAMES)}")
@@ -36,7 +42,12 @@ def main() -> int:
     everything = {}
     for name in arguments.names or NAMES:
         module = import_module(f"benchmarks.{name}")
-        tables = module.run(arguments.rounds or module.ROUNDS)
+        rounds = arguments.rounds or module.ROUNDS
+        if name == "storage":
+            how = arguments.tasks, arguments.size, arguments.data, arguments.plot
+            tables = module.run(rounds, *how)
+        else:
+            tables = module.run(rounds)
         for table in tables:
             table.show()
         everything[name] = [asdict(table) for table in tables]

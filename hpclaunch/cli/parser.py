@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from hpclaunch.cli.data_parser import add_data
 from hpclaunch.cli.options import SITE, add, settings
 from hpclaunch.cli.site_parser import add_demo, add_doctor, add_site
 
@@ -36,6 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
     _batch(commands)
     _sessions(commands)
     add_site(commands)
+    add_data(commands)
     add_demo(commands)
     add_doctor(commands)
     return parser

@@ -55,7 +55,8 @@ def state_of(word: str, reason: str = "") -> JobState:
 _NEVER = (
     ("PartitionTimeLimit", "the walltime is longer than the partition allows"),
     ("PartitionNodeLimit", "the partition does not allow this number of nodes"),
-    ("PartitionConfig", "the request does not fit the partition's configuration"),
+    # Newer releases say this too where the account may not use the partition.
+    ("PartitionConfig", "the partition does not allow it, by its limits or to this account"),
     ("BadConstraints", "no node fits what the job asks for"),
     ("DependencyNeverSatisfied", "the job it depends on ended in another way than required"),
     ("AccountNotAllowed", "the account may not use this partition"),

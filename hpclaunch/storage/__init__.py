@@ -3,6 +3,10 @@
 ``xarray.open_dataset(path, engine="hpclaunch")`` is the usual way in; it needs no import. The names
 here are imported on first use:
 
+inspect
+    What is known of a file: where it lies, how it is laid out, what makes reading it slow.
+place
+    Where a file lies: file system, stripes, block size.
 index
     Where the bytes of a file's variables lie: from the cache, or made of the file.
 index_many
@@ -12,6 +16,8 @@ open_mfdataset
 to_netcdf
     A dataset written from Dask's blocks, deflated outside of HDF5's lock; what it tells is a
     `Written`.
+rechunk
+    A file written anew with other chunks, in bounded memory.
 """
 
 from __future__ import annotations
@@ -20,19 +26,38 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hpclaunch.storage.filesystem import place
+    from hpclaunch.storage.inspection import Inspection, inspect
     from hpclaunch.storage.many import Indexed, index_many
     from hpclaunch.storage.mfdataset import open_mfdataset
+    from hpclaunch.storage.rechunking import Rechunked, rechunk
     from hpclaunch.storage.sidecar import load as index
     from hpclaunch.storage.write import Written, to_netcdf
 
-__all__ = ["Indexed", "Written", "index", "index_many", "open_mfdataset", "to_netcdf"]
+__all__ = [
+    "Indexed",
+    "Inspection",
+    "Rechunked",
+    "Written",
+    "index",
+    "index_many",
+    "inspect",
+    "open_mfdataset",
+    "place",
+    "rechunk",
+    "to_netcdf",
+]
 
 _HOMES = {
     "Indexed": ("many", "Indexed"),
+    "Rechunked": ("rechunking", "Rechunked"),
     "Written": ("write", "Written"),
+    "Inspection": ("inspection", "Inspection"),
     "index": ("sidecar", "load"),
     "index_many": ("many", "index_many"),
-    "open_mfdataset": ("mfdataset", "open_mfdataset"),
+    "inspect": ("inspection", "inspect"),
+    "place": ("filesystem", "place"),
+    "rechunk": ("rechunking", "rechunk"),
     "to_netcdf": ("write", "to_netcdf"),
 }
 """The module of each public name, and its name there."""

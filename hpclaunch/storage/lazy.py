@@ -113,9 +113,11 @@ class LazyArray(BackendArray):
     def _read(self, key: tuple[Any, ...]) -> np.ndarray:
         from hpclaunch.storage.reader import read
         from hpclaunch.storage.source import open_source
+        from hpclaunch.storage.tuning import options_for
 
         source: Any = open_source(self.identity.path, self.identity)
-        return read(source, self._found().layout, key, where=self.where)
+        options = options_for(self.identity.path)
+        return read(source, self._found().layout, key, where=self.where, options=options)
 
     def _from_library(self, key: Any) -> Any:
         if identify(self.identity.path) != self.identity:

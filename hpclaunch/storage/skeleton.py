@@ -20,7 +20,7 @@ from hpclaunch.storage.chunking import Access, chunk_shape
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["Pending", "Skeleton", "make_skeleton", "with_encodings"]
+__all__ = ["COMPRESSIONS", "Pending", "Skeleton", "make_skeleton", "series_axis", "with_encodings"]
 
 COMPRESSIONS = ("zlib", "szip", "bzip2", "blosc", "zstd", "compression")
 LOSSY = ("least_significant_digit", "significant_digits")
@@ -111,7 +111,7 @@ def _choose_chunks(
         variable.shape,
         itemsize,
         access or "all",
-        along=_series_axis(dataset, variable, free),
+        along=series_axis(dataset, variable, free),
         blocks=variable.chunks,
     )
 
@@ -129,7 +129,7 @@ def _chunks_of_its_file(variable: xr.Variable, free: set[Hashable]) -> bool:
     )
 
 
-def _series_axis(dataset: xr.Dataset, variable: xr.Variable, free: set[Hashable]) -> int:
+def series_axis(dataset: xr.Dataset, variable: xr.Variable, free: set[Hashable]) -> int:
     """The dimension of time: by its coordinate's type, its name, or that it is unlimited."""
     dims = variable.dims
 

@@ -171,10 +171,11 @@ FAILURES = (
         "impossible-partition",
         "A partition for others, accepted",
         "a partition that the account may not use: Slurm accepts it, and it stays pending for ever",
-        "job … was accepted by docker and can never start: the account may not use it …",
+        # 22.05 says it in a sentence, newer releases by PartitionConfig.
+        "job … was accepted by docker and can never start: the … account …",
         "ask for less, or for another queue",
-        said="PENDING (Job's account not permitted to use this partition …)",
-        shown=r"PENDING\|Job's account not permitted",
+        said="PENDING (…",
+        shown=r"PENDING\|(Job's account not permitted|PartitionConfig)",
     ),
     Failure(
         "second-start",

@@ -324,7 +324,8 @@ def test_the_search_would_find_a_posix_module():
 
 
 WHAT_CAN_BE_TYPED = {
-    *("cli", "cli.options", "cli.parser", "cli.site_parser", "__init__", "__main__")
+    *("cli", "cli.data_parser", "cli.options", "cli.parser", "cli.site_parser"),
+    *("__init__", "__main__"),
 }
 
 

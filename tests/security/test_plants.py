@@ -30,13 +30,17 @@ from distributed import Client
 
 def look(**_):
     def hostile(path):
+        open_to_others = False
         while path != "/":
             facts = os.stat(path)
-            open_to_others = facts.st_mode & 0o022 and not facts.st_mode & 0o1000
-            if facts.st_uid not in (0, os.getuid()) or open_to_others:
+            if facts.st_uid not in (0, os.getuid()):
                 return True
+            if not facts.st_mode & 0o077:
+                open_to_others = False  # nobody else gets to what is below
+            elif facts.st_mode & 0o022 and not facts.st_mode & 0o1000:
+                open_to_others = True
             path = os.path.dirname(path)
-        return False
+        return open_to_others
     found = [os.path.abspath(path) for path in sys.path if os.path.exists(path)]
     return {"planted": [path for path in found if hostile(path)], "path": found}
 

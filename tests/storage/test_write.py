@@ -21,8 +21,8 @@ import pytest
 import xarray as xr
 
 from hpclaunch.errors import StorageError
-from hpclaunch.storage.layout import DEFLATE, FLETCHER32, SHUFFLE
 from hpclaunch.storage import encode, to_netcdf
+from hpclaunch.storage.layout import DEFLATE, FLETCHER32, SHUFFLE
 
 pytestmark = pytest.mark.pure
 

@@ -1,0 +1,68 @@
+"""What can be typed about data files. Standard library only, as `parser`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hpclaunch.cli.options import add
+
+__all__ = ["add_data"]
+
+
+def add_data(commands: Any) -> None:
+    """``data`` and its verbs."""
+    data = commands.add_parser(
+        "data", help="NetCDF-4 and HDF5 files: inspect, index, rechunk.", allow_abbrev=False
+    )
+    verbs = data.add_subparsers(metavar="VERB", required=True)
+    inspect = add(
+        verbs,
+        "inspect",
+        ("data", "inspect"),
+        "Say how files are laid out, where they lie, and what makes reading them slow.",
+    )
+    inspect.add_argument("files", nargs="+", metavar="FILE")
+    inspect.add_argument(
+        "--chunks", metavar="VAR", help="list every chunk of this variable instead"
+    )
+    inspect.add_argument("--json", action="store_true", help="print a JSON array, one per file")
+    index = add(
+        verbs,
+        "index",
+        ("data", "index"),
+        "Make the chunk indices of files beforehand, so that they are opened without waiting.",
+    )
+    index.add_argument("files", nargs="+", metavar="FILE")
+    index.add_argument(
+        "--processes", metavar="N", type=int, help="so many at a time (default: as many as cores)"
+    )
+    index.add_argument("--json", action="store_true", help="print a JSON document")
+    _add_rechunk(verbs)
+
+
+def _add_rechunk(verbs: Any) -> None:
+    rechunk = add(
+        verbs,
+        "rechunk",
+        ("data_rechunk", "rechunk"),
+        "Write a file anew with other chunks, in bounded memory.",
+    )
+    rechunk.add_argument("source", metavar="SRC")
+    rechunk.add_argument("target", metavar="DST")
+    rechunk.add_argument(
+        "--access",
+        choices=("map", "series", "all"),
+        help="what will be read most: whole planes, one point over all times, or both (default)",
+    )
+    rechunk.add_argument(
+        "--chunks", metavar="DIM=N,...", help="elements of a chunk per dimension; -1 is all"
+    )
+    rechunk.add_argument(
+        "--level", metavar="N", type=int, help="of deflate, 0 to 9 (default: the source's, or 4)"
+    )
+    rechunk.add_argument("--memory", metavar="M", help="for example '4 GB' (default: 2 GiB)")
+    rechunk.add_argument(
+        "--workers", metavar="N", type=int, help="threads (default: as many as cores)"
+    )
+    rechunk.add_argument("--overwrite", action="store_true", help="replace DST if it exists")
+    rechunk.add_argument("--json", action="store_true", help="print a JSON document")

@@ -1,0 +1,141 @@
+"""`hpclaunch data rechunk`: a file written anew with other chunks."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from hpclaunch.cli.data import check_installed
+from hpclaunch.cli.tell import Progress
+from hpclaunch.errors import StorageError, UsageError
+from hpclaunch.units import Memory
+
+if TYPE_CHECKING:
+    from hpclaunch.storage.rechunking import Rechunked
+
+__all__ = ["rechunk"]
+
+_STEPS = 10
+
+
+def rechunk(arguments: argparse.Namespace) -> int:
+    """Write SRC to DST with other chunks."""
+    chunks = _chunks(arguments.chunks)
+    memory = _memory(arguments.memory)
+    for name, least in (("workers", 1), ("level", 0)):
+        given = getattr(arguments, name)
+        if given is not None and given < least:
+            raise UsageError(f"--{name} {given}: at least {least}")
+    if (arguments.level or 0) > 9:
+        raise UsageError(f"--level {arguments.level}: at most 9")
+    check_installed()
+    from hpclaunch.storage.rechunking import MEMORY
+    from hpclaunch.storage.rechunking import rechunk as write_anew
+
+    with _bar() as bar:
+        try:
+            done = write_anew(
+                arguments.source,
+                arguments.target,
+                access=arguments.access,
+                chunks=chunks,
+                level=arguments.level,
+                memory=memory or MEMORY,
+                workers=arguments.workers,
+                overwrite=arguments.overwrite,
+                progress=bar,
+            )
+        except OSError as error:
+            raise StorageError(
+                f"{error.filename or arguments.source}: {error.strerror or error}",
+                hint="are these their names, and may you read and write there?",
+            ) from error
+    print(json.dumps(_fields(done)) if arguments.json else "\n".join(_lines(done)))
+    return 0
+
+
+def _chunks(text: str | None) -> dict[str, int]:
+    """Read ``time=-1,lat=20``."""
+    found: dict[str, int] = {}
+    for word in (text or "").split(","):
+        name, _, number = word.partition("=")
+        if not word.strip():
+            continue
+        try:
+            length = int(number)
+        except ValueError:
+            length = 0
+        if not name.strip() or (length < 1 and length != -1):
+            raise UsageError(
+                f"--chunks {word.strip()!r} is not DIM=N",
+                hint="for example --chunks time=-1,lat=20",
+            )
+        found[name.strip()] = length
+    return found
+
+
+def _memory(text: str | None) -> int | None:
+    try:
+        return None if text is None else Memory.parse(text).bytes
+    except ValueError as error:
+        raise UsageError(f"--memory: {error}") from error
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[int, int], None]]:
+    """A bar on a terminal, a line every ten percent elsewhere."""
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import BarColumn, DownloadColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
+        columns = (BarColumn(), DownloadColumn(binary_units=True), TimeRemainingColumn())
+        with Bar(*columns, console=Console(stderr=True)) as bar:
+            task = bar.add_task("", total=None)
+            yield lambda done, every: bar.update(task, completed=done, total=every)
+        return
+    last = 0
+    with Progress() as progress:
+
+        def step(done: int, every: int) -> None:
+            nonlocal last
+            if (now := done * _STEPS // every) != last:
+                last = now
+                progress(f"{now * 100 // _STEPS} % of {every / 2**20:.0f} MiB")
+
+        yield step
+
+
+def _fields(done: Rechunked) -> dict[str, Any]:
+    return {
+        "path": str(done.path),
+        "chunks": done.chunks,
+        "bytes": done.nbytes,
+        "stored": done.stored,
+        "variables": [
+            {
+                "path": one.path,
+                "before": one.before and list(one.before),
+                "after": list(one.after),
+                "reads": one.reads,
+                "spilled": one.spilled,
+            }
+            for one in done.variables
+        ],
+    }
+
+
+def _lines(done: Rechunked) -> Iterator[str]:
+    for one in done.variables:
+        before = "contiguous" if one.before is None else " x ".join(map(str, one.before))
+        yield f"{one.path}: {before} -> {' x '.join(map(str, one.after))}"
+    yield (
+        f"{done.path}: {done.chunks} chunks, {done.nbytes / 2**20:.1f} MiB stored in "
+        f"{done.stored / 2**20:.1f} MiB"
+        if done.variables
+        else f"{done.path}: copied; no variable is large enough for other chunks"
+    )
