@@ -56,6 +56,7 @@ _HOMES = {
     "index": ("sidecar", "load"),
     "index_many": ("many", "index_many"),
     "inspect": ("inspection", "inspect"),
+    "open_mfdataset": ("mfdataset", "open_mfdataset"),
     "place": ("filesystem", "place"),
     "rechunk": ("rechunking", "rechunk"),
     "to_netcdf": ("write", "to_netcdf"),
