@@ -1,92 +1,116 @@
-"""How much of a variable one Dask task reads. Pure.
-
-A block is made of whole HDF5 chunks and lies in one file. Blocks of about 16 MB stay in the cache
-of the processor while they are decoded, inflated and used (docs/performance.md).
-"""
+"""The shape of Dask's blocks: whole chunks, and neither too many nor too large. Pure."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from hpclaunch.storage.layout import Variable
+from hpclaunch.storage.chunking import Access, even
 
-__all__ = ["BLOCK", "MOST_TASKS", "blocks"]
-
-BLOCK = 16 << 20
-"""Bytes of a block, decoded."""
-
-MOST_TASKS = 100_000
-"""Blocks of one variable; where there would be more they grow."""
+__all__ = ["LARGEST", "MOST_TASKS", "SMALLEST", "Machine", "block_shape"]
 
 
-def blocks(
-    variables: Mapping[str, Variable],
-    lengths: Mapping[str, Sequence[int]],
-    block: int = BLOCK,
-) -> dict[str, tuple[int, ...]]:
-    """Chunks for Dask, by dimension.
+SMALLEST, USUAL, LARGEST = 8 * 2**20, 16 * 2**20, 32 * 2**20
+"""Bytes of a decoded block, where nothing else speaks against it."""
 
-    The largest variable decides for all, as the variables of a dataset share the chunks of a
-    dimension.
+MANY_TASKS, MOST_TASKS = 10_000, 50_000
+"""Tasks of one variable. With more than the first, blocks grow up to the largest; the second is
+not exceeded, because a scheduler spends some 0.2 ms on each."""
+
+TASKS_PER_CORE = 4
+"""So many at least, that no core waits for the last one."""
+
+HOLDS = 6
+"""Blocks that a thread may hold at once: input, output and what lies between."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What reads.
+
+    Attributes
+    ----------
+    workers : int
+        Processes.
+    threads : int
+        Of each worker.
+    memory : int
+        Bytes of each worker.
+    """
+
+    workers: int = 1
+    threads: int = 1
+    memory: int = 4 * 2**30
+
+    @property
+    def cores(self) -> int:
+        """Threads of all workers."""
+        return max(1, self.workers * self.threads)
+
+
+def block_shape(
+    shape: Sequence[int],
+    chunk: Sequence[int] | None,
+    itemsize: int,
+    pattern: Access,
+    machine: Machine,
+    *,
+    files: int = 1,
+) -> tuple[int, ...]:
+    """Choose the shape of Dask's blocks: whole chunks, and neither too many nor too large.
 
     Parameters
     ----------
-    variables : mapping
-        Of one file.
-    lengths : mapping
-        Dimension to the lengths of its parts, one for each file of a row.
-    block : int, optional
-        Bytes of a block, decoded.
+    shape : sequence of int
+        Of the variable in one file.
+    chunk : sequence of int or None
+        The HDF5 chunk; None where it is contiguous.
+    itemsize : int
+        Bytes of a decoded element.
+    pattern : {"map", "series", "all"}
+        ``series`` grows blocks along the first dimension first, the others along the last.
+    machine : Machine
+    files : int
+        So many of them are read together.
 
     Returns
     -------
-    dict
-        Dimension to the length of each block; empty where there are no variables.
+    tuple of int
+        Multiples of the chunk, or the whole dimension. A single chunk is never cut.
     """
-    large = [one for one in variables.values() if one.layout.nbytes > block]
-    if not large:
-        return {dim: tuple(filter(None, parts)) or (0,) for dim, parts in lengths.items()}
-    leader = max(large, key=lambda one: one.layout.nbytes)
-    total = math.prod(sum(lengths[dim]) for dim in leader.dims) * leader.dtype.itemsize
-    size = _steps(leader, lengths, max(block, total // MOST_TASKS))
-    found: dict[str, tuple[int, ...]] = {}
-    for dim, parts in lengths.items():
-        step = size.get(dim)
-        found[dim] = _cut(parts, *step) if step else tuple(filter(None, parts)) or (0,)
-    return found
-
-
-def _steps(
-    leader: Variable, lengths: Mapping[str, Sequence[int]], block: int
-) -> dict[str, tuple[int, int]]:
-    """For each dimension the length of a block and that of an HDF5 chunk.
-
-    A block starts as one chunk and grows along the last dimension first, as the values lie.
-    """
-    shape = [max(lengths[dim], default=0) for dim in leader.dims]
-    chunks = list(leader.layout.chunks or (1,) * len(shape))
-    size = [min(c, n) for c, n in zip(chunks, shape, strict=True)]
-    room = block // max(1, math.prod(size) * leader.dtype.itemsize)
-    for axis in reversed(range(len(size))):
-        if room < 2:
+    if not shape:
+        return ()
+    unit = tuple(min(c, max(n, 1)) for c, n in zip(chunk or (1,) * len(shape), shape, strict=True))
+    total = math.prod(shape) * itemsize * files
+    room = max(itemsize, _target(total, machine))
+    block = list(unit)
+    axes = list(range(len(shape)))
+    if pattern == "series" and math.prod(unit[1:]) * shape[0] * itemsize <= _most(machine):
+        block[0] = max(shape[0], 1)  # whole series, even where that makes larger blocks
+        axes = axes[1:]
+    for axis in axes if pattern == "series" else reversed(axes):
+        spare = room // (math.prod(block) * itemsize)
+        if spare < 1:
             break
-        times = min(room, -(-shape[axis] // max(1, chunks[axis])))
-        size[axis] = min(shape[axis], chunks[axis] * times)
-        room //= max(1, times)
-    return {
-        dim: (n, c) for dim, n, c in zip(leader.dims, size, chunks, strict=True) if n > 0
-    }
+        grid = -(-shape[axis] // unit[axis]) if shape[axis] else 1
+        block[axis] = min(shape[axis], even(grid, min(grid, spare)) * unit[axis]) or unit[axis]
+        if block[axis] < shape[axis]:
+            break
+    return tuple(block)
 
 
-def _cut(parts: Sequence[int], step: int, chunk: int) -> tuple[int, ...]:
-    """Blocks of about the same length in each part, none larger than `step`."""
-    found: list[int] = []
-    for part in filter(None, parts):
-        count = -(-part // step)
-        even = min(step, -(-part // (count * chunk)) * chunk)
-        found += [even] * (part // even)
-        if part % even:
-            found.append(part % even)
-    return tuple(found) or (0,)
+def _target(total: int, machine: Machine) -> int:
+    """Bytes of a block: enough blocks for all cores, not too many tasks, nor too much memory."""
+    wanted = min(max(total // (TASKS_PER_CORE * machine.cores), SMALLEST), USUAL)
+    wanted = max(wanted, min(total // MANY_TASKS, LARGEST), total // MOST_TASKS)
+    return min(wanted, _fits(machine))
+
+
+def _most(machine: Machine) -> int:
+    return min(LARGEST, _fits(machine))
+
+
+def _fits(machine: Machine) -> int:
+    """Bytes of a block of which a worker's memory holds as many as its threads need."""
+    return machine.memory // (HOLDS * max(1, machine.threads))

@@ -31,7 +31,7 @@ class Flight:
 
 
 class ChunkCache:
-    """Chunks by name, each uint8 and never written to."""
+    """Chunks by name, each in its own shape and never written to."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -46,7 +46,7 @@ class ChunkCache:
             return self.files.setdefault(identity, len(self.files))
 
     def take(
-        self, file: int, offsets: Sequence[int]
+        self, file: int, offsets: Sequence[int], claim: bool = True
     ) -> tuple[list[tuple[int, np.ndarray]], list[int], list[tuple[int, Flight]]]:
         """Ask for chunks of a file.
 
@@ -54,7 +54,8 @@ class ChunkCache:
         -------
         ready : list of (position in `offsets`, chunk)
         mine : list of int
-            Positions of those that the caller now has to decode and give to `land`.
+            Positions of those that the caller now has to decode and give to `land`; none without
+            `claim`.
         others : list of (position, Flight)
             Those that another thread is decoding.
         """
@@ -68,7 +69,7 @@ class ChunkCache:
                     ready.append((position, found))
                 elif (flight := self.flying.get(key)) is not None:
                     others.append((position, flight))
-                else:
+                elif claim:
                     self.flying[key] = Flight()
                     mine.append(position)
         return ready, mine, others

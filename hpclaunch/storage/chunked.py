@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,14 @@ from hpclaunch.storage.buffers import borrowed
 from hpclaunch.storage.chunkcache import Flight, cache
 from hpclaunch.storage.decode import Pipeline
 from hpclaunch.storage.layout import NOWHERE, Layout
+from hpclaunch.storage.pace import pace
 from hpclaunch.storage.requests import Request, coalesce
 from hpclaunch.storage.selection import Selection, outer
 from hpclaunch.storage.source import Source
 
 __all__ = ["ChunkedRead"]
+
+_ENOUGH = 1 << 18  # bytes of a read that need not go through a buffer
 
 
 class ChunkedRead:
@@ -59,12 +63,13 @@ class ChunkedRead:
         self.straight = _straight(selection, self.chunks, out)
         self.bytes = out.reshape(-1).view(np.uint8)
         self.address = out.ctypes.data
-        self._find(self._touched(layout.offsets), self._touched(layout.sizes))
         masks = layout.masks
         self.masks: list[int] | None = None if masks is None else self._touched(masks).tolist()
+        self._find(self._touched(layout.offsets), self._touched(layout.sizes))
         self.partial: list[bool] | None = None
         self.file = -1
         self.budget = 0
+        self.keep = False
         self.deferred: list[tuple[int, Flight]] = []
 
     def _touched(self, grid: np.ndarray) -> np.ndarray:
@@ -103,6 +108,9 @@ class ChunkedRead:
         if beyond.any():
             j = int(beyond.argmax())
             raise self.corrupt(j, f"the file ends before, it has {end} bytes")
+        if self.masks is None and (few := sizes < self.pipeline.least()).any():
+            j = int(few.argmax())
+            raise self.corrupt(j, f"{sizes[j]} stored bytes cannot hold a chunk of {self.size}")
 
     def _fill(self, missing: np.ndarray) -> None:
         fill = self.layout.fill
@@ -131,8 +139,11 @@ class ChunkedRead:
         """Bytes of the file that are needed."""
         return sum(self.sizes)
 
-    def use_cache(self, budget: int) -> None:
-        """Let the chunks of which the selection takes a part go into the process's cache."""
+    def use_cache(self, budget: int, keep: bool) -> None:
+        """Look for chunks of which the selection takes a part in the process's cache.
+
+        `keep`: put those there that are not, within `budget` bytes.
+        """
         flags = [
             [p.count >= min(c, n - p.chunk * c) for p in ps]
             for ps, c, n in zip(self.pieces, self.chunks, self.layout.shape, strict=True)
@@ -140,66 +151,81 @@ class ChunkedRead:
         self.partial = [not all(one) for one in itertools.product(*flags)]
         self.file = cache.file(self.source.identity)
         self.budget = budget
+        self.keep = keep
 
     def work(self, request: Request) -> None:
         """Read what a request brings, and place it."""
         if self.partial is not None:
             self._shared(request)
-            return
-        if not self.layout.filters and self._at_once(request):
-            return
-        view = self._read(request)
-        for j in range(request.start, request.stop):
-            at = self.offsets[j] - request.offset
-            self._place(j, view[at : at + self.sizes[j]])
+        elif self.layout.filters or not self._at_once(request):
+            view = self._read(request)
+            self._place(range(request.start, request.stop), view, request.offset)
 
     def _read(self, request: Request) -> memoryview:
         view = borrowed("request", request.size).data
-        self.source.read(request.offset, view)
+        pace.measure(lambda: self.source.read(request.offset, view))
         return view
 
     def _at_once(self, request: Request) -> bool:
-        """Read unfiltered chunks that follow each other in file and result without a copy."""
-        straight = self.straight
+        """Read unfiltered chunks that follow each other in file and result without a copy.
+
+        False, and nothing is read, where that would be many small reads.
+        """
+        straight, offsets = self.straight, self.offsets
         if straight is None:
             return False
-        to = straight[self.ks[request.start]]
+        runs: list[list[int]] = []  # byte of the file, byte of the result, bytes
         for j in range(request.start, request.stop):
-            if to < 0 or straight[self.ks[j]] - to != self.offsets[j] - request.offset:
+            to = straight[self.ks[j]]
+            if to < 0 or self.sizes[j] != self.size:
                 return False
-            if self.sizes[j] != self.size:
-                return False
-        if request.size != (request.stop - request.start) * self.size:
+            last = runs[-1] if runs else [-1, 0, 0]
+            if [offsets[j], to] == [last[0] + last[2], last[1] + last[2]]:
+                last[2] += self.size
+            else:
+                runs.append([offsets[j], to, self.size])
+        if len(runs) > 1 and request.size < len(runs) * _ENOUGH:
             return False
-        self.source.read(request.offset, self.bytes[to : to + request.size].data)
+        for offset, to, size in runs:
+            self.source.read(offset, self.bytes[to : to + size].data)
         return True
 
-    def _place(self, j: int, stored: memoryview) -> None:
-        k = self.ks[j]
-        mask = self.masks[k] if self.masks is not None else 0
-        to = -1 if self.straight is None else self.straight[k]
+    def _place(self, js: Iterable[int], view: memoryview, base: int) -> None:
+        """Decode chunks, whose stored bytes are in `view`, and put them into the result."""
+        offsets, sizes, ks, masks, straight = (
+            *(self.offsets, self.sizes, self.ks, self.masks, self.straight),
+        )
+        size, out, outs, ins, arrays = self.size, self.out, self.outs, self.ins, self.arrays
+        decode = self.pipeline.decode_into
+        scratch = borrowed("chunk", size)
+        scratch_address = scratch.ctypes.data
+        chunk = self._shaped(scratch)
+        bare = not self.layout.filters
+        j = -1
         try:
-            if to >= 0:
-                self.pipeline.decode_into(
-                    stored, mask, self.bytes[to : to + self.size], self.address + to
-                )
-            else:
-                self._pick(k, self._decode(stored, mask))
+            for j in js:
+                at = offsets[j] - base
+                stored = view[at : at + sizes[j]]
+                k = ks[j]
+                mask = masks[k] if masks is not None else 0
+                to = straight[k] if straight is not None else -1
+                if to >= 0:
+                    decode(stored, mask, self.bytes[to : to + size], self.address + to)
+                elif arrays or bare:
+                    self._pick(k, self._shaped(self.pipeline.decode(stored, mask)))
+                else:
+                    decode(stored, mask, scratch, scratch_address)
+                    out[outs[k]] = chunk[ins[k]]
         except CorruptFile as wrong:
             self.source.check()
             raise self.corrupt(j, wrong.what) from None
 
-    def _decode(self, stored: memoryview, mask: int) -> np.ndarray:
-        self.pipeline.admit(len(stored), mask)
-        if not self.pipeline.stages(mask):
-            return self.pipeline.decode(stored, mask)
-        scratch = borrowed("chunk", self.size)
-        self.pipeline.decode_into(stored, mask, scratch, scratch.ctypes.data)
-        return scratch
+    def _shaped(self, data: np.ndarray) -> np.ndarray:
+        shaped: np.ndarray = data.view(self.layout.dtype).reshape(self.chunks)
+        return shaped
 
-    def _pick(self, k: int, data: np.ndarray) -> None:
+    def _pick(self, k: int, chunk: np.ndarray) -> None:
         """Put the selected part of a decoded chunk into the result."""
-        chunk = data.view(self.layout.dtype).reshape(self.chunks)
         inside = self.ins[k]
         self._put(k, chunk[outer(inside, self.chunks) if self.arrays else inside])
 
@@ -208,15 +234,14 @@ class ChunkedRead:
         assert self.partial is not None
         everything = range(request.start, request.stop)
         asked = [j for j in everything if self.partial[self.ks[j]]]
-        ready, mine, others = cache.take(self.file, [self.offsets[j] for j in asked])
+        ready, mine, others = cache.take(self.file, [self.offsets[j] for j in asked], self.keep)
         claimed = {asked[position] for position in mine}
+        found = {asked[position] for position, _ in (*ready, *others)}
         try:
             for position, data in ready:
                 self._pick(self.ks[asked[position]], data)
             self.deferred += [(asked[position], flight) for position, flight in others]
-            self._fetch(
-                [j for j in everything if j in claimed or not self.partial[self.ks[j]]], claimed
-            )
+            self._fetch([j for j in everything if j not in found], claimed)
         finally:
             for j in claimed:
                 cache.land(self.file, self.offsets[j], None, self.budget)
@@ -226,29 +251,26 @@ class ChunkedRead:
         offsets, sizes = [self.offsets[j] for j in js], [self.sizes[j] for j in js]
         for one in coalesce(offsets, sizes, request=1 << 62, gap=1 << 16):
             view = self._read(one)
-            for position in range(one.start, one.stop):
-                j = js[position]
-                at = self.offsets[j] - one.offset
-                stored = view[at : at + self.sizes[j]]
-                if j not in claimed:
-                    self._place(j, stored)
-                    continue
-                data = self._fresh(j, stored)
-                cache.land(self.file, self.offsets[j], data, self.budget)
-                claimed.discard(j)
-                self._pick(self.ks[j], data)
+            here = js[one.start : one.stop]
+            self._place([j for j in here if j not in claimed], view, one.offset)
+            for j in here:
+                if j in claimed:
+                    at = self.offsets[j] - one.offset
+                    data = self._fresh(j, view[at : at + self.sizes[j]])
+                    cache.land(self.file, self.offsets[j], data, self.budget)
+                    claimed.discard(j)
+                    self._pick(self.ks[j], data)
 
     def _fresh(self, j: int, stored: memoryview) -> np.ndarray:
         """A decoded chunk in memory of its own."""
         mask = self.masks[self.ks[j]] if self.masks is not None else 0
+        data = np.empty(self.size, np.uint8)
         try:
-            self.pipeline.admit(len(stored), mask)
-            data = np.empty(self.size, np.uint8)
             self.pipeline.decode_into(stored, mask, data, data.ctypes.data)
         except CorruptFile as wrong:
             self.source.check()
             raise self.corrupt(j, wrong.what) from None
-        return data
+        return self._shaped(data)
 
     def finish(self) -> None:
         """Wait for chunks that other calls were decoding, and place them."""

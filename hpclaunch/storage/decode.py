@@ -6,21 +6,27 @@ Whatever the bytes are, a chunk comes out with exactly the size that its layout 
 
 from __future__ import annotations
 
-import ctypes
 import zlib
 from collections.abc import Callable, Sequence
+from ctypes import addressof, c_char
 
 import numpy as np
 
 from hpclaunch.errors import CorruptFile, StorageError
 from hpclaunch.storage import fletcher32
 from hpclaunch.storage.layout import DEFLATE, FLETCHER32, SHUFFLE, Filter
-from hpclaunch.storage.unshuffle import library, unshuffle
+from hpclaunch.storage.unshuffle import Unshuffle, library, unshuffle
 
 __all__ = ["Pipeline", "decoders"]
 
 _EXPANSION = 1032
 """Deflate makes no more bytes than this of one (zlib's own figure, zlib_tech.html)."""
+
+_NOT_INFLATED = "it does not inflate to {} bytes with the checksum (Adler-32) it carries"
+_from_buffer = c_char.from_buffer
+
+_SHORT = 1 << 16
+"""Bytes that are unshuffled without letting another thread run, which would cost more."""
 
 _TOLD = {DEFLATE: "deflate", SHUFFLE: "shuffle", FLETCHER32: "fletcher32"}
 
@@ -88,7 +94,7 @@ class Pipeline:
             return 0, None
         width = stages[1][1]
         usual = 2 <= width < 256 and self.size % width == 0 and 2 * width <= self.size < 2**31
-        return width, library() if usual else None
+        return width, library(self.size < _SHORT) if usual else None
 
     def _make(self, mask: int) -> tuple[tuple[int, int, int], ...]:
         size, stages = self.size, []
@@ -131,8 +137,14 @@ class Pipeline:
             return
         if self.size > _EXPANSION * len(stored):
             raise CorruptFile(f"{len(stored)} stored bytes cannot hold a chunk of {self.size}")
-        found = _by_libdeflate(stored, self.size)
-        fast(self._width, self.size, _address(found), address)
+        size = self.size
+        try:
+            found = _decompress(stored, size)
+        except _Refused:
+            raise CorruptFile(_NOT_INFLATED.format(size)) from None
+        if len(found) != size:
+            raise CorruptFile(f"it inflates to {len(found)} bytes instead of {size}")
+        fast(self._width, size, addressof(_from_buffer(found)), address)
 
     def decode(
         self, stored: memoryview, mask: int = 0, into: np.ndarray | None = None
@@ -169,10 +181,6 @@ class Pipeline:
             else:
                 data = _verified(data, size)
         return _placed(data, self.size, into)
-
-
-def _address(found: bytearray) -> int:
-    return ctypes.addressof(ctypes.c_char.from_buffer(found))
 
 
 def _placed(data: np.ndarray, size: int, into: np.ndarray | None) -> np.ndarray:
@@ -234,15 +242,12 @@ def _by_libdeflate(data: memoryview, size: int) -> bytearray:
     try:
         found: bytearray = _decompress(data, size)
     except _Refused:
-        raise CorruptFile(
-            f"it does not inflate to {size} bytes with the checksum (Adler-32) it carries"
-        ) from None
+        raise CorruptFile(_NOT_INFLATED.format(size)) from None
     if len(found) != size:
         raise CorruptFile(f"it inflates to {len(found)} bytes instead of {size}")
     return found
 
 
-Unshuffle = Callable[[int, int, int, int], int]
 _inflate: Callable[[memoryview, int], bytes | bytearray]
 try:
     import deflate

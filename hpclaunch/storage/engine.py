@@ -8,10 +8,12 @@ the engine that it belongs to.
 
 from __future__ import annotations
 
+import copy
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
 from xarray import Variable
 from xarray.backends.common import AbstractDataStore, BackendEntrypoint
 from xarray.backends.store import StoreBackendEntrypoint
@@ -59,17 +61,17 @@ class HpclaunchDataStore(AbstractDataStore):
         found = {}
         for name, one in self.group.variables.items():
             lazy = LazyArray(self.index.identity, self.library, one)
-            encoding = dict(one.encoding)
+            encoding = _own(one.encoding)
             shape = encoding.pop("original_shape", None)
             encoding["source"] = self.path
             encoding["original_shape"] = shape if shape is not None else lazy.shape
             data = indexing.LazilyIndexedArray(lazy)
-            found[name] = Variable(one.dims, data, dict(one.attrs), encoding)
+            found[name] = Variable(one.dims, data, _own(one.attrs), encoding)
         return found
 
     def get_attrs(self) -> dict[str, Any]:
         """The group's attributes."""
-        return dict(self.group.attrs)
+        return _own(self.group.attrs)
 
     def get_dimensions(self) -> dict[str, int]:
         """The group's dimensions."""
@@ -82,6 +84,14 @@ class HpclaunchDataStore(AbstractDataStore):
     def close(self) -> None:
         """Close what the HDF5 library has open for this dataset."""
         self.library.close()
+
+
+def _own(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values that whoever opens the file may change; the index is shared."""
+    return {
+        key: copy.deepcopy(value) if isinstance(value, np.ndarray | list | dict) else value
+        for key, value in values.items()
+    }
 
 
 def _missing(group: str, index: FileIndex) -> str:

@@ -11,22 +11,29 @@
     ... arrays, each at a multiple of 16 bytes from the start
 
 Nothing in it is code, and nothing of it is believed before the checksum and every bound were
-looked at. Of the values that attributes and encodings hold, those that JSON has stand for
-themselves; all others are written as an object with one key that says what they are.
-"""
+looked at."""
 
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import math
 import struct
 import zlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
+from hpclaunch.errors import StorageError
+from hpclaunch.storage.indexvalues import (
+    Unkeepable,
+    dtype_from_json,
+    dtype_to_json,
+    from_json,
+    to_json,
+)
 from hpclaunch.storage.layout import FileIndex, Filter, Group, Identity, Layout, Variable
 
 __all__ = ["Damaged", "Unkeepable", "decode", "encode"]
@@ -38,13 +45,18 @@ _LENGTHS = struct.Struct("<QQ")
 _HEAD = _START.size + _LENGTHS.size
 _ALIGN = 16
 
+_T = TypeVar("_T")
 
-class Damaged(Exception):
+
+class Damaged(StorageError):
     """The bytes are no index, one of another version, or not whole."""
 
+    usual_hint = "remove the index cache; indexes are made anew"
 
-class Unkeepable(Exception):
-    """An index holds a value that the format has no words for."""
+
+_WRONG = (
+    ArithmeticError, AttributeError, LookupError, RecursionError, SyntaxError, TypeError, ValueError
+)  # fmt: skip
 
 
 def encode(index: FileIndex) -> bytes:
@@ -59,7 +71,7 @@ def encode(index: FileIndex) -> bytes:
     document = {
         "identity": _identity(index.identity),
         "superblock": index.superblock,
-        "facts": _to_json(index.facts),
+        "facts": to_json(index.facts),
         "groups": [_group(one, arrays) for one in index.groups.values()],
     }
     places, length = [], 0
@@ -88,16 +100,16 @@ def decode(data: bytes) -> FileIndex:
         magic, version, checksum = _START.unpack_from(data)
         head, whole = _LENGTHS.unpack_from(data, _START.size)
     except struct.error as why:
-        raise Damaged("it is cut short") from why
+        raise Damaged("an index is cut short") from why
     if magic != MAGIC or version != VERSION or whole != len(data) or head > whole - _HEAD:
-        raise Damaged("it is no index of this version, or cut short")
+        raise Damaged("it is no index of this version, or not whole")
     if zlib.crc32(memoryview(data)[_START.size :]) != checksum:
-        raise Damaged("its checksum is wrong")
+        raise Damaged("an index's checksum is wrong")
     try:
-        document = json.loads(data[_HEAD : _HEAD + head])
+        document = json.loads(data[_HEAD : _HEAD + head].decode("ascii"))
         return _Reader(data, _HEAD + head, document["places"]).index(document)
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError) as why:
-        raise Damaged(f"its content is wrong: {why!r}") from why
+    except _WRONG as why:
+        raise Damaged(f"an index's content is wrong: {why!r}") from why
 
 
 def _identity(one: Identity) -> list[Any]:
@@ -107,16 +119,16 @@ def _identity(one: Identity) -> list[Any]:
 def _group(one: Group, arrays: list[np.ndarray]) -> list[Any]:
     variables = [_variable(variable, arrays) for variable in one.variables.values()]
     dims = [[name, int(n)] for name, n in one.dims.items()]
-    return [one.path, dims, sorted(one.unlimited), _to_json(one.attrs), variables]
+    return [one.path, dims, sorted(one.unlimited), to_json(one.attrs), variables]
 
 
 def _variable(one: Variable, arrays: list[np.ndarray]) -> list[Any]:
     return [
         one.name,
         list(one.dims),
-        _dtype_to_json(one.dtype),
-        _to_json(one.attrs),
-        _to_json(one.encoding),
+        dtype_to_json(one.dtype),
+        to_json(one.attrs),
+        to_json(one.encoding),
         _layout(one.layout, arrays),
         None if one.values is None else _array(one.values, arrays),
     ]
@@ -126,7 +138,7 @@ def _layout(one: Layout, arrays: list[np.ndarray]) -> list[Any]:
     return [
         one.kind,
         list(one.shape),
-        _dtype_to_json(one.dtype),
+        dtype_to_json(one.dtype),
         None if one.chunks is None else list(one.chunks),
         [[stage.id, stage.name, list(stage.options)] for stage in one.filters],
         base64.b64encode(one.fill).decode(),
@@ -156,33 +168,35 @@ class _Reader:
     def index(self, document: dict[str, Any]) -> FileIndex:
         path, size, mtime_ns, inode = document["identity"]
         groups = {one[0]: self.group(one) for one in document["groups"]}
-        facts = _from_json(document["facts"])
+        facts = from_json(document["facts"])
         identity = Identity(path, size, mtime_ns, inode)
         return FileIndex(identity, groups, document["superblock"], facts)
 
     def group(self, fields: list[Any]) -> Group:
         path, dims, unlimited, attrs, variables = fields
         found = {one[0]: self.variable(one) for one in variables}
-        return Group(path, dict(dims), frozenset(unlimited), _from_json(attrs), found)
+        return Group(path, dict(dims), frozenset(unlimited), from_json(attrs), found)
 
     def variable(self, fields: list[Any]) -> Variable:
         name, dims, dtype, attrs, encoding, layout, values = fields
-        return Variable(
-            name,
-            tuple(dims),
-            _dtype_from_json(dtype),
-            _from_json(attrs),
-            _from_json(encoding),
-            self.layout(layout),
-            None if values is None else self.array(values),
+        one = object.__new__(_Kept)
+        one.__dict__.update(
+            name=name,
+            dims=tuple(dims),
+            dtype=dtype_from_json(dtype),
+            attrs=from_json(attrs),
+            encoding=from_json(encoding),
+            shape=tuple(layout[1]),
+            _later=(self, layout, values),
         )
+        return one
 
     def layout(self, fields: list[Any]) -> Layout:
         kind, shape, dtype, chunks, filters, fill, offsets, sizes, masks, index, reason = fields
         one = Layout(
             kind,
             tuple(shape),
-            _dtype_from_json(dtype),
+            dtype_from_json(dtype),
             None if chunks is None else tuple(chunks),
             tuple([Filter(number, name, tuple(options)) for number, name, options in filters]),
             base64.b64decode(fill),
@@ -209,6 +223,33 @@ class _Reader:
         return np.frombuffer(self.data, kind, count, self.start + place).reshape(shape)
 
 
+class _Kept(Variable):
+    """A variable whose layout and values are made when they are asked for.
+
+    A file is opened without them, and there are many.
+    """
+
+    shape: tuple[int, ...] = ()
+    _later: tuple[_Reader, list[Any], list[Any] | None]
+
+    @functools.cached_property
+    def layout(self) -> Layout:
+        reader, fields, _ = self._later
+        return _made(reader.layout, fields)
+
+    @functools.cached_property
+    def values(self) -> np.ndarray | None:
+        reader, _, fields = self._later
+        return None if fields is None else _made(reader.array, fields)
+
+
+def _made(make: Callable[[list[Any]], _T], fields: list[Any]) -> _T:
+    try:
+        return make(fields)
+    except _WRONG as why:
+        raise Damaged(f"an index's content is wrong: {why!r}") from why
+
+
 def _check(one: Layout) -> None:
     """Whether offsets and sizes are of the shape that the reader relies on."""
     wrong = (
@@ -222,101 +263,3 @@ def _check(one: Layout) -> None:
     )
     if wrong:
         raise ValueError("the places of a variable's chunks do not fit its shape")
-
-
-def _dtype_to_json(dtype: np.dtype[Any]) -> Any:
-    """A dtype as its letters; with its description where letters do not tell all of it."""
-    if dtype.fields is None and dtype.metadata is None and dtype.subdtype is None:
-        return dtype.str
-    meta = {key: _value_to_json(value) for key, value in (dtype.metadata or {}).items()}
-    return [_value_to_json(np.lib.format.dtype_to_descr(_bare(dtype))), meta]
-
-
-def _bare(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    return np.dtype(dtype.str) if dtype.fields is None and dtype.subdtype is None else dtype
-
-
-def _dtype_from_json(text: Any) -> np.dtype[Any]:
-    if isinstance(text, str):
-        return np.dtype(text)
-    bare, meta = text
-    dtype = np.lib.format.descr_to_dtype(_value_from_json(bare))
-    if not meta:
-        return dtype
-    return np.dtype(dtype, metadata={k: _value_from_json(v) for k, v in meta.items()})
-
-
-def _to_json(values: dict[str, Any]) -> dict[str, Any]:
-    """Attributes or an encoding, in their order."""
-    return {key: _value_to_json(value) for key, value in values.items()}
-
-
-def _from_json(values: dict[str, Any]) -> dict[str, Any]:
-    return {
-        key: _value_from_json(value) if type(value) is dict else value
-        for key, value in values.items()
-    }
-
-
-def _value_to_json(value: Any) -> Any:
-    kind = type(value)
-    if value is None or kind in (bool, int, str):
-        return value
-    if kind is float:
-        return {"float": value.hex()}
-    if kind is bytes:
-        return {"bytes": base64.b64encode(value).decode()}
-    if kind in (list, tuple):
-        return {kind.__name__: [_value_to_json(one) for one in value]}
-    if kind is dict:
-        return {"dict": [[_value_to_json(k), _value_to_json(v)] for k, v in value.items()]}
-    if isinstance(value, np.dtype):
-        return {"dtype": _dtype_to_json(value)}
-    if kind is type and value.__name__ in _TYPES:
-        return {"type": value.__name__}
-    if isinstance(value, np.ndarray | np.generic) and not value.dtype.hasobject:
-        return _numbers_to_json(value)
-    raise Unkeepable(f"a {kind.__name__}")
-
-
-def _numbers_to_json(value: Any) -> dict[str, Any]:
-    bytes_ = base64.b64encode(value.tobytes()).decode()
-    if isinstance(value, np.ndarray):
-        return {"array": [_dtype_to_json(value.dtype), list(value.shape), bytes_]}
-    return {"scalar": [_dtype_to_json(value.dtype), bytes_]}
-
-
-def _value_from_json(value: Any) -> Any:
-    if type(value) is not dict:
-        return value
-    ((kind, content),) = value.items()
-    return _MAKERS[kind](content)
-
-
-def _scalar(content: Any) -> Any:
-    dtype, data = content
-    return np.frombuffer(base64.b64decode(data), _dtype_from_json(dtype), 1)[0]
-
-
-def _small_array(content: Any) -> np.ndarray:
-    dtype, shape, data = content
-    kind = _dtype_from_json(dtype)
-    raw = base64.b64decode(data)
-    if len(raw) != math.prod(shape) * kind.itemsize:
-        raise ValueError("an array of another size")
-    return np.frombuffer(raw, kind).reshape(shape).copy() if raw else np.empty(shape, kind)
-
-
-_TYPES = {"str": str, "bytes": bytes}
-
-_MAKERS: dict[str, Callable[[Any], Any]] = {
-    "float": float.fromhex,
-    "bytes": base64.b64decode,
-    "list": lambda content: [_value_from_json(one) for one in content],
-    "tuple": lambda content: tuple([_value_from_json(one) for one in content]),
-    "dict": lambda content: {_value_from_json(k): _value_from_json(v) for k, v in content},
-    "dtype": lambda content: _dtype_from_json(content),
-    "type": _TYPES.__getitem__,
-    "scalar": _scalar,
-    "array": _small_array,
-}

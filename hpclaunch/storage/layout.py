@@ -173,6 +173,11 @@ class Variable:
     layout: Layout
     values: np.ndarray | None = None
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Elements per dimension."""
+        return self.layout.shape
+
 
 @dataclass(frozen=True, eq=False)
 class Group:

@@ -17,9 +17,6 @@ from hpclaunch.storage.scan import identify
 __all__ = ["LazyArray", "Library"]
 
 
-_IN_MEMORY: Any = indexing.NumpyIndexingAdapter
-
-
 class Library:
     """The HDF5 library's way to one group of a file, opened when a value is first asked of it.
 
@@ -76,7 +73,7 @@ class LazyArray(BackendArray):
         self.library = library
         self.name = variable.name
         self.dtype = variable.dtype
-        self.shape = variable.layout.shape
+        self.shape = variable.shape
         self._variable: Variable | None = variable
         self._array: Any = None
 
@@ -93,9 +90,7 @@ class LazyArray(BackendArray):
 
     def __getitem__(self, key: Any) -> Any:
         variable = self._found()
-        if variable.values is not None:
-            return np.array(_IN_MEMORY(variable.values)[key])
-        if variable.layout.reason:
+        if variable.values is None and variable.layout.reason:
             return self._from_library(key)
         return indexing.explicit_indexing_adapter(
             key, self.shape, indexing.IndexingSupport.OUTER, self._read
@@ -111,13 +106,16 @@ class LazyArray(BackendArray):
         return self._variable
 
     def _read(self, key: tuple[Any, ...]) -> np.ndarray:
+        variable = self._found()
+        if variable.values is not None:
+            return _outer(variable.values, key)
         from hpclaunch.storage.reader import read
         from hpclaunch.storage.source import open_source
         from hpclaunch.storage.tuning import options_for
 
         source: Any = open_source(self.identity.path, self.identity)
         options = options_for(self.identity.path)
-        return read(source, self._found().layout, key, where=self.where, options=options)
+        return read(source, variable.layout, key, where=self.where, options=options)
 
     def _from_library(self, key: Any) -> Any:
         if identify(self.identity.path) != self.identity:
@@ -126,3 +124,10 @@ class LazyArray(BackendArray):
 
     def _changed(self) -> ChangedFile:
         return ChangedFile(f"{self.identity.path} was changed since it was opened ({self.where})")
+
+
+def _outer(values: np.ndarray, key: tuple[Any, ...]) -> np.ndarray:
+    """A copy of what a key of one index per dimension selects."""
+    for axis in reversed(range(values.ndim)):
+        values = values[(slice(None),) * axis + (key[axis],)]
+    return np.array(values)

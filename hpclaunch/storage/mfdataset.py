@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import glob
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hpclaunch.errors import StorageError, UsageError
 from hpclaunch.storage import sidecar
-from hpclaunch.storage.blocks import BLOCK, blocks
+from hpclaunch.storage.blocks import Machine
+from hpclaunch.storage.chunking import Access
+from hpclaunch.storage.cores import cores, memory
 from hpclaunch.storage.join import Apart, Joined, join
 from hpclaunch.storage.layout import FileIndex, Group
 from hpclaunch.storage.many import index_many
+from hpclaunch.storage.rowchunks import row_chunks
 
 if TYPE_CHECKING:
     from xarray import Dataset
 
-__all__ = ["open_mfdataset"]
+__all__ = ["here", "open_mfdataset"]
 
 _FEW = 8
 """Files without an index that are looked at here rather than by processes of their own."""
@@ -28,7 +32,8 @@ def open_mfdataset(
     *,
     concat_dim: str | None = None,
     chunks: Mapping[str, Any] | int | str | None = "tuned",
-    block: int = BLOCK,
+    access: Access = "all",
+    machine: Machine | None = None,
     group: str | None = None,
     processes: int | None = None,
     progress: Callable[[int, int, str], None] | None = None,
@@ -52,8 +57,11 @@ def open_mfdataset(
     chunks : mapping, int, "auto", "tuned" or None, optional
         As in xarray. ``"tuned"``: blocks of whole HDF5 chunks of one file. None: no Dask; a
         selection is then read when its values are asked for.
-    block : int, optional
-        Bytes of a tuned block, decoded.
+    access : {"all", "map", "series"}, optional
+        What the dataset is read for; tuned chunks are made for it.
+    machine : Machine, optional
+        The workers that read; by default those of the current `distributed.Client`, or this
+        process.
     group : str, optional
     processes : int, optional
         That make missing indexes.
@@ -89,7 +97,7 @@ def open_mfdataset(
         joined = join(groups, concat_dim)
     except Apart:
         return _by_xarray(files, concat_dim, chunks, group, options)
-    return _in_a_row(files, known, groups, joined, chunks, block, options)
+    return _in_a_row(files, known, groups, joined, chunks, (access, machine or here()), options)
 
 
 _DECODING = {
@@ -128,6 +136,20 @@ def _indexes(
     return [found[file] for file in files]
 
 
+def here() -> Machine:
+    """What reads: the workers of the current Dask client, or this process."""
+    distributed = sys.modules.get("distributed")
+    if distributed is not None:
+        try:
+            workers = distributed.get_client().scheduler_info(n_workers=-1)["workers"].values()
+        except (ValueError, TypeError):
+            workers = ()
+        if workers:
+            one = min(workers, key=lambda worker: worker["memory_limit"] or memory())
+            return Machine(len(workers), one["nthreads"], one["memory_limit"] or memory())
+    return Machine(1, cores(), memory())
+
+
 def _group(index: FileIndex, place: str) -> Group:
     found = index.groups.get(place)
     if found is None:
@@ -144,7 +166,7 @@ def _in_a_row(
     groups: Sequence[Group],
     joined: Joined,
     chunks: Any,
-    block: int,
+    reader: tuple[Access, Machine],
     options: dict[str, Any],
 ) -> Dataset:
     """The dataset of files that fit together."""
@@ -164,7 +186,7 @@ def _in_a_row(
         first = groups[joined.order[0]]
         lengths = {dim: (n,) for dim, n in first.dims.items()}
         lengths[joined.dim] = joined.lengths
-        chunks = blocks(first.variables, lengths, block)
+        chunks = row_chunks(first.variables, lengths, *reader)
     if chunks is None:
         return dataset
     wanted = {dim: one for dim, one in chunks.items() if dim in dataset.dims} if isinstance(

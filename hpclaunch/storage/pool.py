@@ -4,7 +4,8 @@ One crew of helpers serves the process. A call that reads takes part itself, so 
 any helper; helpers join while fewer threads read than may, and leave when other calls come. Two
 threads of Dask on two cores thus decode without handing anything over, and one `load()` uses all
 cores. The jobs of a call are taken from one iterator: while one thread waits for the file another
-decodes.
+decodes. Where reads wait for the storage, half as many threads again join, so that there is always
+something to decode.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Generic, TypeVar
+
+from hpclaunch.storage.pace import pace
 
 __all__ = ["free_threads", "run"]
 
@@ -107,16 +110,23 @@ def run(jobs: Sequence[Job], work: Callable[[Job], None], limit: int) -> None:
         The first that `work` raised; jobs not yet started are left out then.
     """
     with _crew.call():
-        if len(jobs) < 2 or limit < 2:
+        if len(jobs) < 2:
             for job in jobs:
                 work(job)
             return
         shared = _Shared(jobs, work)
-        count = min(free_threads(limit), len(jobs)) - 1
-        started = [_crew.submit(lambda: shared.help(limit)) for _ in range(count)]
-        helpers = [one for one in started if one is not None]
+        free = free_threads(limit)
+        helpers = _recruit(shared, min(free, len(jobs)) - 1, limit)
+        ahead = [max(1, free // 2)] if len(jobs) > 2 else []
+
+        def read_ahead() -> bool:
+            if ahead and pace.slow:
+                more = ahead.pop()
+                helpers.extend(_recruit(shared, more, limit + more))
+            return False
+
         try:
-            shared.drain(lambda: False)
+            shared.drain(read_ahead)
         finally:
             shared.stop()
             for one in helpers:
@@ -124,6 +134,11 @@ def run(jobs: Sequence[Job], work: Callable[[Job], None], limit: int) -> None:
                     one.result()
         if shared.error is not None:
             raise shared.error
+
+
+def _recruit(shared: _Shared[Job], count: int, limit: int) -> list[Future[None]]:
+    started = [_crew.submit(lambda: shared.help(limit)) for _ in range(count)]
+    return [one for one in started if one is not None]
 
 
 class _Shared(Generic[Job]):

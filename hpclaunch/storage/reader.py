@@ -12,10 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from hpclaunch.errors import StorageError
+from hpclaunch.storage.chunkcache import cache
 from hpclaunch.storage.chunked import ChunkedRead
 from hpclaunch.storage.cores import memory, threads_here
 from hpclaunch.storage.extents import ExtentRead
 from hpclaunch.storage.layout import Layout
+from hpclaunch.storage.pace import pace
 from hpclaunch.storage.pool import free_threads, run
 from hpclaunch.storage.requests import coalesce
 from hpclaunch.storage.selection import Key, Selection, select
@@ -40,17 +42,18 @@ class Options:
     align : int
         Bytes of a stripe, 0 where there are none.
     threads : int
-        That read in this process at most; 0: those of the Dask worker, or the cores.
+        That read in this process at most; 0: those of the Dask worker, or the cores. Where reads
+        wait for the storage, half as many again (at least one) read ahead.
     cache : int
-        Bytes of decoded chunks that the process keeps, a sixteenth of the memory and at most
-        256 MiB by default.
+        Bytes of decoded chunks that the process keeps: by default 128 MiB, or a 32nd of the memory
+        where that is less.
     """
 
     request: int = 8 << 20
     gap: int = 64 << 10
     align: int = 0
     threads: int = 0
-    cache: int = min(256 << 20, memory() // 16)
+    cache: int = min(128 << 20, memory() // 32)
 
 
 _USUAL = Options()
@@ -155,10 +158,15 @@ def _by_chunks(
     job = ChunkedRead(source, layout, selection, out, where)
     if layout.filters and job.sizes:
         _refuse_giants(source, layout, where)
-    target = _share(job.stored, options.request, 2 * free_threads(limit), _LEAST)
-    if layout.filters and _worth_keeping(layout, selection, options.cache):
-        job.use_cache(options.cache)
-        target = _share(job.stored, target, 4, _LEAST // 2)
+    target = options.request
+    if not pace.slow:
+        target = _share(job.stored, target, 2 * free_threads(limit), _LEAST)
+    if layout.filters and options.cache:
+        keep = _worth_keeping(layout, selection, options.cache)
+        if keep or cache.bytes:
+            job.use_cache(options.cache, keep)
+        if keep and not pace.slow:
+            target = _share(job.stored, target, 4, _LEAST // 2)
     requests = coalesce(
         job.offsets, job.sizes, request=target, gap=options.gap, align=options.align
     )
@@ -187,7 +195,7 @@ def _worth_keeping(layout: Layout, selection: Selection, budget: int) -> bool:
         sum(min(c, n - p.chunk * c) for p in ps)
         for ps, c, n in zip(selection.pieces, layout.chunks, layout.shape, strict=True)
     )
-    return valid <= 512 * selection.size and selection.size < valid
+    return selection.size < valid <= 4096 * selection.size
 
 
 def _refuse_giants(source: Source, layout: Layout, where: str) -> None:

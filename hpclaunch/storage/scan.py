@@ -134,6 +134,11 @@ def _refused(path: str, why: Exception) -> StorageError:
             f"{path} is locked: another process writes to it",
             hint=f"open it when that is done; the HDF5 library says: {said}",
         )
+    if "Filter error" in said:
+        return StorageError(
+            f"{path} has a filter that the NetCDF library does not know: {said}",
+            hint="engine h5netcdf reads what h5py has filters for; `h5dump -pH` names them",
+        )
     return CorruptFile(f"{path} cannot be read by the HDF5 library: {said}")
 
 

@@ -33,11 +33,15 @@ _ROOT = 0
 
 def cache_directory() -> Path:
     """Where sidecars are kept, for this process's environment."""
+    return Path(_directory())
+
+
+def _directory() -> str:
     chosen = os.environ.get("HPCLAUNCH_INDEX_CACHE")
     if chosen:
-        return Path(chosen)
+        return chosen
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111
-    return Path(home, "hpclaunch", "index")
+    return f"{home}/hpclaunch/index"
 
 
 def sidecar_of(real: str, directory: Path | None = None) -> Path:
@@ -47,7 +51,7 @@ def sidecar_of(real: str, directory: Path | None = None) -> Path:
 
 def _sidecar(real: str, directory: Path | None) -> str:
     name = hashlib.sha256(os.fsencode(real)).hexdigest()
-    return os.path.join(directory or cache_directory(), name[:2], name[2:34])  # noqa: PTH118
+    return f"{_directory() if directory is None else directory}/{name[:2]}/{name[2:34]}"
 
 
 class _Memory:

@@ -10,10 +10,7 @@ from __future__ import annotations
 import os
 import stat
 import threading
-from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+import weakref
 from pathlib import Path
 from typing import Protocol
 
@@ -91,7 +88,6 @@ def open_source(path: str, expected: Identity | None = None) -> LocalFile:
     return source
 
 
-@dataclass(frozen=True)
 class LocalFile:
     """A file that the operating system reads.
 
@@ -102,33 +98,40 @@ class LocalFile:
     identity : Identity
     """
 
-    path: str
-    identity: Identity
+    def __init__(self, path: str, identity: Identity) -> None:
+        self.path = path
+        self.identity = identity
+        self._slot = _descriptors.slot(identity)
 
     def read(self, offset: int, into: memoryview) -> None:
         """Fill `into`, see :meth:`Source.read`."""
         wanted = into.nbytes
-        with self._descriptor() as number:
-            try:
-                done = _pread(number, into, offset)
-                while 0 < done < wanted:
-                    more = _pread(number, into[done:], offset + done)
-                    if not more:
-                        break
-                    done += more
-            except OSError as refused:
-                refused.filename = refused.filename or self.path
-                raise
+        number = _descriptors.take(self._slot, self)
+        try:
+            done = _pread(number, into, offset)
+            while 0 < done < wanted:
+                more = _pread(number, into[done:], offset + done)
+                if not more:
+                    break
+                done += more
             if done < wanted:
                 self.hold_against(os.fstat(number))
                 raise CorruptFile(
                     f"{self.path} ends before byte {offset + wanted}, which its own index names"
                 )
+        except OSError as refused:
+            refused.filename = refused.filename or self.path
+            raise
+        finally:
+            _descriptors.give(self._slot)
 
     def check(self) -> None:
         """Raise `ChangedFile` if it was written to since, see :meth:`Source.check`."""
-        with self._descriptor() as number:
+        number = _descriptors.take(self._slot, self)
+        try:
             self.hold_against(os.fstat(number))
+        finally:
+            _descriptors.give(self._slot)
 
     def hold_against(self, now: os.stat_result) -> None:
         """Raise `ChangedFile` where the state of the file is not the expected one."""
@@ -145,37 +148,42 @@ class LocalFile:
         if now.st_mtime_ns != then.mtime_ns:
             raise ChangedFile(f"{self.path} was written to since it was opened")
 
-    @contextmanager
-    def _descriptor(self) -> Iterator[int]:
-        entry = _descriptors.take(self)
-        try:
-            yield entry.number
-        finally:
-            _descriptors.give(entry)
 
+class _Slot:
+    """The place of one file's descriptor; -1 while it is not open."""
 
-@dataclass(eq=False)
-class _Entry:
-    number: int
-    users: int
+    def __init__(self) -> None:
+        self.number = -1
+        self.users = 0
+        self.used = 0
 
 
 class _Descriptors:
-    """The open files of this process, in the order of their last use."""
+    """The open files of this process."""
 
     def __init__(self) -> None:
-        self.entries: OrderedDict[Identity, _Entry] = OrderedDict()
+        self.known: weakref.WeakValueDictionary[Identity, _Slot] = weakref.WeakValueDictionary()
+        self.open: set[_Slot] = set()
         self.lock = threading.Lock()
         self.limit = DESCRIPTORS
+        self.clock = 0
 
-    def take(self, file: LocalFile) -> _Entry:
-        """The descriptor of a file, not to be closed until `give` is called for it."""
+    def slot(self, identity: Identity) -> _Slot:
+        """The one place of a file in one state."""
         with self.lock:
-            entry = self.entries.get(file.identity)
-            if entry is not None:
-                entry.users += 1
-                self.entries.move_to_end(file.identity)
-                return entry
+            found = self.known.get(identity)
+            if found is None:
+                found = self.known[identity] = _Slot()
+            return found
+
+    def take(self, slot: _Slot, file: LocalFile) -> int:
+        """The descriptor of a file, not to be closed until `give` is called."""
+        with self.lock:
+            self.clock += 1
+            slot.used = self.clock
+            if slot.number >= 0:
+                slot.users += 1
+                return slot.number
         number = os.open(file.path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             file.hold_against(os.fstat(number))
@@ -183,42 +191,46 @@ class _Descriptors:
             os.close(number)
             raise
         with self.lock:
-            other = self.entries.get(file.identity)
-            if other is None:
-                entry = self.entries[file.identity] = _Entry(number, 1)
-                superfluous = self._superfluous()
+            if slot.number < 0:
+                slot.number = number
+                self.open.add(slot)
+                superfluous = self._superfluous(slot)
             else:
-                entry, superfluous = other, [number]
-                entry.users += 1
+                superfluous = [number]
+            slot.users += 1
         for one in superfluous:
             os.close(one)
-        return entry
+        return slot.number
 
-    def give(self, entry: _Entry) -> None:
+    def give(self, slot: _Slot) -> None:
         with self.lock:
-            entry.users -= 1
+            slot.users -= 1
 
     def close(self) -> None:
         """Close what nobody uses."""
         with self.lock:
-            idle = [key for key, entry in self.entries.items() if not entry.users]
-            numbers = [self.entries.pop(key).number for key in idle]
+            numbers = [self._forget(slot) for slot in list(self.open) if not slot.users]
         for number in numbers:
             os.close(number)
 
-    def _superfluous(self) -> list[int]:
+    def _superfluous(self, new: _Slot) -> list[int]:
         """Forget the files used longest ago that are too many; they are the caller's to close."""
-        over = len(self.entries) - self.limit
+        over = len(self.open) - self.limit
         if over <= 0:
             return []
-        idle = [key for key, entry in self.entries.items() if not entry.users][:over]
-        return [self.entries.pop(key).number for key in idle]
+        idle = [slot for slot in self.open if not slot.users and slot is not new]
+        return [self._forget(slot) for slot in sorted(idle, key=lambda slot: slot.used)[:over]]
+
+    def _forget(self, slot: _Slot) -> int:
+        self.open.discard(slot)
+        number, slot.number = slot.number, -1
+        return number
 
     def after_fork(self) -> None:
         """In a child: the threads that used descriptors or held the lock are not there."""
         self.lock = threading.Lock()
-        for entry in self.entries.values():
-            entry.users = 0
+        for slot in self.open:
+            slot.users = 0
 
 
 _descriptors = _Descriptors()

@@ -16,7 +16,10 @@ from typing import Any, cast
 
 import numpy as np
 
-__all__ = ["blosc2", "library", "unshuffle"]
+__all__ = ["Unshuffle", "blosc2", "library", "unshuffle"]
+
+Unshuffle = Callable[[int, int, int, int], int]
+"""Width of an element, bytes, and two addresses: from where and to where."""
 
 _NAMES = {"darwin": "libblosc2.dylib", "win32": "libblosc2.dll"}
 _MOST = 2**31 - 1  # bytes: the library counts in int32
@@ -48,21 +51,27 @@ def unshuffle(source: np.ndarray, width: int, into: np.ndarray) -> None:
 
 
 @functools.cache
-def library() -> Callable[[int, int, int, int], int] | None:
+def library(short: bool = False) -> Unshuffle | None:
     """``blosc2_unshuffle(width, bytes, source, into)`` of the blosc2 package, if it serves.
+
+    `short`: the function keeps Python's global lock, which is better for a few kilobytes.
 
     The package itself is not imported: that takes a second. What the function gives is compared
     with numpy once; where it differs it is not used.
     """
     try:
-        found = blosc2("blosc2_unshuffle")
+        found = blosc2("blosc2_unshuffle", keep_lock=short)
     except (ImportError, ValueError, OSError, AttributeError):
         return None
     return found if found is not None and _serves(found) else None
 
 
-def blosc2(name: str) -> Callable[[int, int, int, int], int] | None:
-    """A function ``(width, bytes, source, into)`` of the blosc2 package's library, or None."""
+def blosc2(name: str, keep_lock: bool = False) -> Unshuffle | None:
+    """A function ``(width, bytes, source, into)`` of the blosc2 package's library, or None.
+
+    `keep_lock`: it keeps Python's global lock while it runs.
+    """
+    loader = ctypes.PyDLL if keep_lock else ctypes.CDLL
     spec = importlib.util.find_spec("blosc2")
     if spec is None or not spec.origin:
         return None
@@ -70,14 +79,14 @@ def blosc2(name: str) -> Callable[[int, int, int, int], int] | None:
     for folder in ("lib", "lib64", "."):
         path = Path(spec.origin).parent / folder / file
         if path.is_file():
-            function: Any = getattr(ctypes.CDLL(str(path)), name)
+            function: Any = getattr(loader(str(path)), name)
             function.argtypes = [ctypes.c_int32, ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p]
             function.restype = ctypes.c_int32
-            return cast(Callable[[int, int, int, int], int], function)
+            return cast(Unshuffle, function)
     return None
 
 
-def _serves(function: Callable[[int, int, int, int], int]) -> bool:
+def _serves(function: Unshuffle) -> bool:
     """Whether the function gives what numpy gives, for sizes around those of vector registers."""
     for width in (2, 3, 4, 5, 8, 12, 16, 24):
         for elements in (2, 15, 16, 33, 129, 2048):

@@ -10,6 +10,8 @@ import numpy as np
 from hpclaunch.storage.layout import NOWHERE, Filter, Identity, Layout
 from hpclaunch.storage.source import LocalFile, open_source
 
+WHERE = "variable /v"
+
 
 def layout_of(path, name="v") -> Layout:
     """Where a dataset's bytes lie, as h5py tells it."""
@@ -74,3 +76,16 @@ class Counting:
 
 def counting(path) -> Counting:
     return Counting(open_source(str(path)))
+
+
+def standard(folder, name="a.h5", **how):
+    """A file of 12 chunks, its layout and its values."""
+    data = np.random.default_rng(4).integers(0, 1000, (12, 20, 30)).astype("<f4")
+    path = folder / name
+    with h5py.File(path, "w") as file:
+        how = {"chunks": (1, 20, 30), "compression": 4, "shuffle": True} | how
+        file.create_dataset("v", data=data, **how)
+    return path, layout_of(path), data
+
+
+ALL = (slice(None),) * 3

@@ -10,14 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpclaunch.filesystems import KINDS
-from hpclaunch.storage.advice import (
-    LARGEST,
-    MOST_TASKS,
-    Machine,
-    advise_facts,
-    block_shape,
-    stripe_command,
-)
+from hpclaunch.storage.advice import advise_facts, stripe_command
+from hpclaunch.storage.blocks import LARGEST, MOST_TASKS, Machine, block_shape
 from hpclaunch.storage.describe import describe
 from hpclaunch.storage.layout import Layout
 from hpclaunch.storage.places import Place
@@ -106,7 +100,7 @@ def test_odd_shapes(shape):
 def test_every_piece_has_its_reason():
     found = advice(chunked((744, 181, 360), (1, 181, 360)), contiguous((181, 360)))
     assert all(one.reason for one in found)
-    assert {one.key for one in found} >= {"engine", "chunks", "threads", "HDF5_USE_FILE_LOCKING"}
+    assert {one.key for one in found} >= {"engine", "chunks", "workers", "HDF5_USE_FILE_LOCKING"}
     (chunks, _) = told(found, "chunks")
     assert chunks.about == "v0" and set(chunks.value) == {"t", "y", "x"}
     assert "whole HDF5 chunks" in chunks.reason
@@ -118,6 +112,30 @@ def test_the_engine_is_that_which_decodes():
     mixed = told(advice(contiguous((3, 3)), strings), "engine")[0]
     assert mixed.value == "hpclaunch" and "v1" in mixed.reason
     assert told(advice(strings), "engine")[0].value == "netcdf4"
+
+
+def test_threads_rather_than_processes():
+    many = Machine(workers=32, threads=1)
+    (found,) = told(advice(contiguous((3, 3)), machine=many), "workers")
+    assert found.value == {"workers": 4, "threads": 8}
+    for good in (Machine(4, 8), Machine(1, 2), Machine(1, 1)):
+        assert told(advice(contiguous((3, 3)), machine=good), "workers")[0].value is None
+    odd = told(advice(contiguous((3, 3)), machine=Machine(3, 1)), "workers")[0].value
+    assert odd == {"workers": 1, "threads": 3}
+
+
+def test_many_files_are_indexed_beforehand():
+    assert told(advice(contiguous((3, 3)), files=365), "index")[0].value.endswith("FILE...")
+    assert told(advice(contiguous((3, 3))), "index") == []
+
+
+def test_a_page_buffer_is_for_paged_files_that_the_library_reads():
+    szip = variable("v", chunked((100, 100, 100), (10, 50, 50), reason="szip (4)"))
+    plain = variable("v", chunked((100, 100, 100), (10, 50, 50)))
+    paged = {"paged": True, "page size": 4 * 2**20}
+    for one, facts, value in ((szip, paged, 2**26), (szip, {}, None), (plain, paged, None)):
+        found = advise_facts(describe(index(one, facts=facts)), LOCAL, NODE)
+        assert [each.value for each in told(found, "page_buf_size")] == ([value] if value else [])
 
 
 def test_locks_are_left_out_on_shared_file_systems_only():

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from hpclaunch.errors import StorageError, UsageError
 from hpclaunch.storage import open_mfdataset, source
-from hpclaunch.storage.blocks import MOST_TASKS, blocks
+from hpclaunch.storage.blocks import LARGEST, MOST_TASKS, Machine
 from hpclaunch.storage.layout import Layout, Variable
+from hpclaunch.storage.rowchunks import row_chunks
 
 pytestmark = pytest.mark.pure
 
@@ -209,29 +210,28 @@ def variable(shape: tuple[int, ...], chunks: tuple[int, ...] | None) -> Variable
 @given(
     parts=st.lists(st.integers(0, 900), min_size=1, max_size=5),
     chunk=st.integers(1, 40),
-    block=st.integers(1 << 16, 1 << 24),
+    pattern=st.sampled_from(["map", "series", "all"]),
 )
-def test_blocks_are_whole_chunks_of_one_file(parts, chunk, block):
+def test_blocks_are_whole_chunks_of_one_file(parts, chunk, pattern):
     one = variable((max(parts), 60, 80), (min(chunk, max(1, max(parts))), 60, 80))
-    found = blocks({"v": one}, {"t": parts, "y": (60,), "x": (80,)}, block)
+    found = row_chunks({"v": one}, {"t": parts, "y": (60,), "x": (80,)}, pattern, Machine())
     assert sum(found["t"]) == sum(parts)
     edges = set(np.cumsum([0, *found["t"]]).tolist())
     start = 0
     for part in parts:
         assert start in edges
         inside = sorted(edge - start for edge in edges if start <= edge < start + part)
-        if one.layout.nbytes > block:
-            assert all(edge % one.layout.chunks[0] == 0 for edge in inside)
-            room = max(block, one.layout.chunk_bytes)
-            assert all(size * 60 * 80 * 4 <= room for size in found["t"])
+        assert all(edge % one.layout.chunks[0] == 0 for edge in inside)
+        assert all(size * 60 * 80 * 4 <= LARGEST for size in found["t"])
         start += part
 
 
 def test_blocks_of_contiguous_and_of_huge_variables():
     flat = variable((1000, 600, 800), None)
-    found = blocks({"v": flat}, {"t": (1000,), "y": (600,), "x": (800,)}, 16 << 20)
-    assert found["y"] == (600,) and found["x"] == (800,)
-    assert max(found["t"]) * 600 * 800 * 4 <= 16 << 20
+    whole = {"y": (600,), "x": (800,)}
+    found = row_chunks({"v": flat}, {"t": (1000,), **whole}, "all", Machine())
+    assert (found["y"], found["x"]) == ((600,), (800,))
+    assert max(found["t"]) * 600 * 800 * 4 <= LARGEST
     long = variable((10**7, 600, 800), (1, 600, 800))
-    found = blocks({"v": long}, {"t": (10**7,), "y": (600,), "x": (800,)}, 1 << 20)
+    found = row_chunks({"v": long}, {"t": (10**7,), **whole}, "all", Machine(memory=10**12))
     assert len(found["t"]) <= 2 * MOST_TASKS
