@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -91,6 +92,7 @@ def way_of(task: Task, archive: Archive, peer: Peer) -> Callable[[Watch], Any]:
             dataset.close()
             del dataset
             peer.forget()
+            gc.collect()  # hidefix closes files by netCDF4, without its lock
         return result
 
     return way

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -134,11 +135,6 @@ def _refused(path: str, why: Exception) -> StorageError:
             f"{path} is locked: another process writes to it",
             hint=f"open it when that is done; the HDF5 library says: {said}",
         )
-    if "Filter error" in said:
-        return StorageError(
-            f"{path} has a filter that the NetCDF library does not know: {said}",
-            hint="engine h5netcdf reads what h5py has filters for; `h5dump -pH` names them",
-        )
     return CorruptFile(f"{path} cannot be read by the HDF5 library: {said}")
 
 
@@ -190,9 +186,11 @@ def _group(group: Any, file: File) -> Group:
 def _variable(name: str, one: Any, file: File, group: Any) -> Variable:
     encoding = {key: value for key, value in one.encoding.items() if key != "source"}
     layout = layout_of(file, _dataset(file, group.path, name), one.shape, group[name].dtype)
-    numbers = one.dtype.kind in "iufS"
     most = KEPT_COORDINATE if one.dims == (name,) else KEPT_ANY
-    values = np.array(one.values) if numbers and one.nbytes <= most else None
+    values = None
+    if one.dtype.kind in "iufS" and one.nbytes <= most:
+        with suppress(OSError, RuntimeError):  # told when they are asked for
+            values = np.array(one.values)
     return Variable(name, tuple(one.dims), one.dtype, dict(one.attrs), encoding, layout, values)
 
 

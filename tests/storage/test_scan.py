@@ -103,6 +103,8 @@ def made_by_h5py(name: str, file: h5py.File) -> None:
 
     if name == "scaleoffset":
         file.create_dataset("v", data=NUMBERS.astype("i4"), chunks=(2, 3), scaleoffset=4)
+    elif name == "lzf":
+        file.create_dataset("v", data=NUMBERS, chunks=(2, 3), compression="lzf")
     elif name == "compound":
         file["v"] = np.zeros(3, [("a", "f4"), ("b", "i2")])
     elif name == "enum":
@@ -138,6 +140,7 @@ def made_by_h5py(name: str, file: h5py.File) -> None:
     ("name", "words"),
     [
         ("scaleoffset", "scaleoffset (6)"),
+        ("lzf", "lzf (32000)"),
         ("compound", "compound"),
         ("enum", "enum"),
         ("strings", "strings"),
