@@ -56,10 +56,7 @@ class JoinedDataStore(AbstractDataStore):
         if len(known) == len(parts):
             return np.concatenate(known, axis)
         lazy: Any = JoinedArray(
-            [
-                LazyArray(store.index.identity, store.library, one)
-                for store, one in zip(self.stores, parts, strict=True)
-            ],
+            [LazyArray(store.origin, one) for store, one in zip(self.stores, parts, strict=True)],
             axis,
         )
         return indexing.LazilyIndexedArray(lazy)

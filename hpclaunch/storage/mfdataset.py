@@ -42,7 +42,7 @@ def open_mfdataset(
     """Open many files as one dataset.
 
     Files that continue each other along one dimension, with the same variables, are put in a row
-    from their indexes alone: nothing is read of a file whose index is there. Coordinates and small
+    from their indexes alone; nothing is read of a file whose index is there. Coordinates and small
     variables that do not have the dimension are compared, larger ones are those of the first file;
     so are all attributes. Where files do not fit together like that, xarray's `open_mfdataset`
     combines them with engine ``hpclaunch``.
@@ -104,6 +104,9 @@ _DECODING = {
     *("mask_and_scale", "decode_times", "concat_characters", "decode_coords", "drop_variables"),
     *("use_cftime", "decode_timedelta"),
 }
+
+_OF_THE_FIRST = {"compat": "override", "coords": "minimal", "data_vars": "minimal"}
+"""What does not have the dimension of the row is taken from the first file, by xarray too."""
 
 
 def _files(paths: Any) -> list[str]:
@@ -184,14 +187,16 @@ def _in_a_row(
     dataset = xarray.open_dataset(source, engine="store", chunks=None, **options)
     if isinstance(chunks, str) and chunks == "tuned":
         first = groups[joined.order[0]]
-        lengths = {dim: (n,) for dim, n in first.dims.items()}
+        lengths: dict[str, tuple[int, ...]] = {dim: (n,) for dim, n in first.dims.items()}
         lengths[joined.dim] = joined.lengths
         chunks = row_chunks(first.variables, lengths, *reader)
     if chunks is None:
         return dataset
-    wanted = {dim: one for dim, one in chunks.items() if dim in dataset.dims} if isinstance(
-        chunks, Mapping
-    ) else chunks
+    wanted = (
+        {dim: one for dim, one in chunks.items() if dim in dataset.dims}
+        if isinstance(chunks, Mapping)
+        else chunks
+    )
     return _chunked(dataset, wanted, store.token)
 
 
@@ -219,7 +224,5 @@ def _by_xarray(
     how = {"combine": "nested", "concat_dim": concat_dim} if concat_dim else {}
     chunks = {} if isinstance(chunks, str) and chunks == "tuned" else chunks
     return xarray.open_mfdataset(
-        files, **{"engine": "hpclaunch", "chunks": chunks, **how, **options}
+        files, **{"engine": "hpclaunch", "chunks": chunks, **_OF_THE_FIRST, **how, **options}
     )
-
-

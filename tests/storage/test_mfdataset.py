@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from hpclaunch.errors import StorageError, UsageError
@@ -124,10 +124,9 @@ def test_selections_reach_the_files(files, key, chunks):
     xr.testing.assert_identical(found.isel(key).load(), by_netcdf4(files).isel(key).load())
 
 
-@given(
-    start=st.integers(-40, 40), stop=st.integers(-40, 40), step=st.integers(-9, 9).filter(bool)
-)
+@given(start=st.integers(-21, 20), stop=st.integers(-21, 20), step=st.integers(-9, 9).filter(bool))
 def test_slices_over_the_seams(tmp_path_factory, start, stop, step):
+    assume(range(21)[start:stop:step])  # xarray itself fails with empty ones that run backwards
     folder = tmp_path_factory.getbasetemp() / "seams"
     if not folder.exists():
         folder.mkdir()
@@ -153,17 +152,14 @@ def test_slices_over_the_seams(tmp_path_factory, start, stop, step):
 )
 def test_files_that_do_not_fit_are_combined_by_xarray(tmp_path, other):
     files = [write(tmp_path / "a.nc", month(1)), write(tmp_path / "b.nc", other)]
-    found = open_mfdataset(files, concat_dim="time", **MINIMAL)
+    found = open_mfdataset(files, concat_dim="time")
     xr.testing.assert_identical(found.load(), by_netcdf4(files).load())
-    same_again = open_mfdataset(files, concat_dim="time")
-    assert same_again.sizes["time"] == 13
-    np.testing.assert_array_equal(same_again.packed, by_netcdf4(files).packed)
 
 
 def test_files_that_overlap_are_not_put_in_a_row(tmp_path):
     same_twice = [write(tmp_path / f"{name}.nc", month(1)) for name in "ab"]
     files = [*same_twice, write(tmp_path / "c.nc", month(2))]
-    found = open_mfdataset(files, **MINIMAL)
+    found = open_mfdataset(files)
     wanted = xr.open_mfdataset(files, engine="netcdf4", **MINIMAL)
     xr.testing.assert_identical(found.load(), wanted.load())
     assert open_mfdataset(same_twice, concat_dim="time").sizes["time"] == 12
