@@ -5,6 +5,7 @@ set -eu
 set -- openssh-server openssh-client # a real sshd on loopback, for tests/transports
 set -- "$@" dash tcsh zsh            # login shells that people have
 set -- "$@" chromium                 # the browser of tests/browser, driven headless
+set -- "$@" netcdf-bin               # ncdump, which reads the files that storage writes
 
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq

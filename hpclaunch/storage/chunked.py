@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -16,7 +15,7 @@ from hpclaunch.storage.decode import Pipeline
 from hpclaunch.storage.layout import NOWHERE, Layout
 from hpclaunch.storage.pace import pace
 from hpclaunch.storage.requests import Request, coalesce
-from hpclaunch.storage.selection import Selection, outer
+from hpclaunch.storage.selection import Selection, outer, straight
 from hpclaunch.storage.source import Source
 
 __all__ = ["ChunkedRead"]
@@ -60,7 +59,7 @@ class ChunkedRead:
             for ps in self.pieces
             for p in ps
         )
-        self.straight = _straight(selection, self.chunks, out)
+        self.straight = straight(selection, self.chunks, out.strides)
         self.bytes = out.reshape(-1).view(np.uint8)
         self.address = out.ctypes.data
         masks = layout.masks
@@ -153,18 +152,40 @@ class ChunkedRead:
         self.budget = budget
         self.keep = keep
 
-    def work(self, request: Request) -> None:
-        """Read what a request brings, and place it."""
+    def work(self, bundle: list[Request]) -> None:
+        """Read what some requests bring, and place it."""
         if self.partial is not None:
-            self._shared(request)
-        elif self.layout.filters or not self._at_once(request):
-            view = self._read(request)
-            self._place(range(request.start, request.stop), view, request.offset)
+            for request in bundle:
+                self._shared(request)
+            return
+        if not self.layout.filters:
+            bundle = [request for request in bundle if not self._at_once(request)]
+        view, bases = self._read(bundle)
+        self._place(
+            [(range(r.start, r.stop), base) for r, base in zip(bundle, bases, strict=True)], view
+        )
 
-    def _read(self, request: Request) -> memoryview:
-        view = borrowed("request", request.size).data
-        pace.measure(lambda: self.source.read(request.offset, view))
-        return view
+    def _read(self, bundle: list[Request]) -> tuple[memoryview, list[int]]:
+        """Read requests one behind another.
+
+        Returns
+        -------
+        memoryview
+        list of int
+            For each request the byte of the file that would stand at the start of the memory.
+        """
+        view = borrowed("request", sum(one.size for one in bundle)).data
+        bases = []
+
+        def read() -> None:
+            at = 0
+            for one in bundle:
+                self.source.read(one.offset, view[at : at + one.size])
+                bases.append(one.offset - at)
+                at += one.size
+
+        pace.measure(read)
+        return view, bases
 
     def _at_once(self, request: Request) -> bool:
         """Read unfiltered chunks that follow each other in file and result without a copy.
@@ -190,8 +211,11 @@ class ChunkedRead:
             self.source.read(offset, self.bytes[to : to + size].data)
         return True
 
-    def _place(self, js: Iterable[int], view: memoryview, base: int) -> None:
-        """Decode chunks, whose stored bytes are in `view`, and put them into the result."""
+    def _place(self, parts: list[tuple[Iterable[int], int]], view: memoryview) -> None:
+        """Decode chunks, whose stored bytes are in `view`, and put them into the result.
+
+        `parts`: chunks, with the byte of the file that would stand at the start of `view`.
+        """
         offsets, sizes, ks, masks, straight = (
             *(self.offsets, self.sizes, self.ks, self.masks, self.straight),
         )
@@ -203,19 +227,23 @@ class ChunkedRead:
         bare = not self.layout.filters
         j = -1
         try:
-            for j in js:
-                at = offsets[j] - base
-                stored = view[at : at + sizes[j]]
-                k = ks[j]
-                mask = masks[k] if masks is not None else 0
-                to = straight[k] if straight is not None else -1
-                if to >= 0:
-                    decode(stored, mask, self.bytes[to : to + size], self.address + to)
-                elif arrays or bare:
-                    self._pick(k, self._shaped(self.pipeline.decode(stored, mask)))
-                else:
-                    decode(stored, mask, scratch, scratch_address)
-                    out[outs[k]] = chunk[ins[k]]
+            for js, base in parts:
+                for j in js:
+                    at = offsets[j] - base
+                    stored = view[at : at + sizes[j]]
+                    k = ks[j]
+                    mask = masks[k] if masks is not None else 0
+                    to = straight[k] if straight is not None else -1
+                    if to >= 0:
+                        decode(stored, mask, self.bytes[to : to + size], self.address + to)
+                    elif bare:
+                        self._pick(k, self._shaped(self.pipeline.decode(stored, mask)))
+                    else:
+                        decode(stored, mask, scratch, scratch_address)
+                        if arrays:
+                            self._pick(k, chunk)
+                        else:
+                            out[outs[k]] = chunk[ins[k]]
         except CorruptFile as wrong:
             self.source.check()
             raise self.corrupt(j, wrong.what) from None
@@ -250,9 +278,9 @@ class ChunkedRead:
         """Read and place chunks; those claimed are given to the cache and taken off `claimed`."""
         offsets, sizes = [self.offsets[j] for j in js], [self.sizes[j] for j in js]
         for one in coalesce(offsets, sizes, request=1 << 62, gap=1 << 16):
-            view = self._read(one)
+            view, _ = self._read([one])
             here = js[one.start : one.stop]
-            self._place([j for j in here if j not in claimed], view, one.offset)
+            self._place([([j for j in here if j not in claimed], one.offset)], view)
             for j in here:
                 if j in claimed:
                     at = self.offsets[j] - one.offset
@@ -280,25 +308,3 @@ class ChunkedRead:
                 self._pick(self.ks[j], flight.data)
             else:
                 self._fetch([j], set())
-
-
-def _straight(selection: Selection, chunks: tuple[int, ...], out: np.ndarray) -> list[int] | None:
-    """The byte of the result where each chunk lies in one piece, -1 where it does not.
-
-    None where no chunk can.
-    """
-    pieces = selection.pieces
-    axis = len(pieces) - 1
-    while axis > 0 and len(pieces[axis]) == 1 and pieces[axis][0].whole:
-        axis -= 1
-    if math.prod(chunks[:axis]) != 1 or not all(p.whole for ps in pieces[:axis] for p in ps):
-        return None
-    starts = np.zeros(1, np.int64)
-    for ps, stride in zip(pieces[: axis + 1], out.strides, strict=False):
-        here = [p.outside.start if isinstance(p.outside, slice) else 0 for p in ps]
-        starts = np.add.outer(starts, np.array(here, np.int64) * stride).reshape(-1)
-    whole = [p.whole for p in pieces[axis]]
-    if not all(whole):
-        starts.reshape(-1, len(whole))[:, [not one for one in whole]] = -1
-    found: list[int] = starts.tolist()
-    return found

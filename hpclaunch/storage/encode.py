@@ -26,6 +26,9 @@ __all__ = ["KNOWN", "Plan", "Stored", "encode_block", "encode_chunk"]
 KNOWN = frozenset({DEFLATE, SHUFFLE, FLETCHER32})
 """The filters that can be applied here, by HDF5's number."""
 
+LIBDEFLATE = {2: 1, 3: 2, 4: 3}
+"""The level at which libdeflate leaves no more bytes than zlib does at its own, where another."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -192,6 +195,8 @@ def _deflater() -> Callable[[Any, int], Any]:
         return zlib.compress
 
     def compress(data: Any, level: int) -> Any:
-        return deflate.zlib_compress(data, max(1, level)) if level else zlib.compress(data, 0)
+        if level < 1:
+            return zlib.compress(data, 0)
+        return deflate.zlib_compress(data, LIBDEFLATE.get(level, level))
 
     return compress

@@ -17,7 +17,7 @@ import numpy as np
 from hpclaunch.errors import CorruptFile
 from hpclaunch.storage.buffers import borrowed
 from hpclaunch.storage.layout import NOWHERE, Layout
-from hpclaunch.storage.requests import Request, coalesce
+from hpclaunch.storage.requests import Request, bundled, coalesce
 from hpclaunch.storage.selection import Index, Piece, Selection, outer
 from hpclaunch.storage.source import Source
 
@@ -104,15 +104,7 @@ class ExtentRead:
             gap=self.gap,
             align=align,
         )
-        bundles: list[list[Request]] = [[]]
-        size = 0
-        for one in joined:
-            if bundles[-1] and (size + one.size > self.request or len(bundles[-1]) >= 256):
-                bundles.append([])
-                size = 0
-            bundles[-1].append(one)
-            size += one.size
-        return bundles if bundles[0] else []
+        return bundled(joined, self.request, 256)
 
     def work(self, bundle: list[Request]) -> None:
         """Read a bundle and place it."""

@@ -53,10 +53,9 @@ class LazyArray(BackendArray):
         self.dtype = variable.dtype
         self.shape = variable.shape
         self._variable: Variable | None = variable
-        self._array: Any = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_variable": None, "_array": None}
+        return {**self.__dict__, "_variable": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

@@ -19,7 +19,7 @@ from hpclaunch.storage.extents import ExtentRead
 from hpclaunch.storage.layout import Layout
 from hpclaunch.storage.pace import pace
 from hpclaunch.storage.pool import free_threads, run
-from hpclaunch.storage.requests import coalesce
+from hpclaunch.storage.requests import bundled, coalesce
 from hpclaunch.storage.selection import Key, Selection, select
 from hpclaunch.storage.source import Source
 
@@ -170,7 +170,7 @@ def _by_chunks(
     requests = coalesce(
         job.offsets, job.sizes, request=target, gap=options.gap, align=options.align
     )
-    run(requests, job.work, limit)
+    run(bundled(requests, target, 64), job.work, limit)
     job.finish()
 
 

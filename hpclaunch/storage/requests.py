@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["Request", "coalesce"]
+__all__ = ["Request", "bundled", "coalesce"]
 
 
 @dataclass(frozen=True)
@@ -79,3 +79,25 @@ def _join_the_rest(joined: list[Request], request: int, gap: int) -> None:
     size = last.offset + last.size - before.offset
     if near and last.size <= request // 4 and size <= request + request // 4:
         joined[-2:] = [Request(before.offset, size, before.start, last.stop)]
+
+
+def bundled(joined: Sequence[Request], size: int, most: int) -> list[list[Request]]:
+    """Put small reads together that one thread does one after another.
+
+    Parameters
+    ----------
+    joined : sequence of Request
+    size : int
+        Bytes of a bundle at most, unless one read alone has more.
+    most : int
+        Reads of a bundle at most.
+    """
+    bundles: list[list[Request]] = []
+    room = 0
+    for one in joined:
+        if not bundles or one.size > room or len(bundles[-1]) >= most:
+            bundles.append([])
+            room = size
+        bundles[-1].append(one)
+        room -= one.size
+    return bundles

@@ -191,6 +191,8 @@ def _variable(name: str, one: Any, file: File, group: Any) -> Variable:
     if one.dtype.kind in "iufS" and one.nbytes <= most:
         with suppress(OSError, RuntimeError):  # told when they are asked for
             values = np.array(one.values)
+    if values is not None and values.dtype != one.dtype:
+        values = None  # of variable length: the declared type is that of an element
     return Variable(name, tuple(one.dims), one.dtype, dict(one.attrs), encoding, layout, values)
 
 

@@ -8,13 +8,14 @@ that are not touched.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-__all__ = ["Index", "Key", "Piece", "Selection", "outer", "select"]
+__all__ = ["Index", "Key", "Piece", "Selection", "outer", "select", "straight"]
 
 Index = slice | np.ndarray
 """A slice with a positive step or positions in any order, of one dimension."""
@@ -217,3 +218,27 @@ def outer(index: tuple[Any, ...], shape: tuple[int, ...]) -> tuple[Any, ...]:
             for one, n in zip(index, shape, strict=True)
         ]
     )
+
+
+def straight(
+    selection: Selection, chunks: Sequence[int], strides: Sequence[int]
+) -> list[int] | None:
+    """The byte of the result where each chunk lies in one piece, -1 where it does not.
+
+    None where no chunk can. `strides` are the bytes of a step along each dimension of the result.
+    """
+    pieces = selection.pieces
+    axis = len(pieces) - 1
+    while axis > 0 and len(pieces[axis]) == 1 and pieces[axis][0].whole:
+        axis -= 1
+    if math.prod(chunks[:axis]) != 1 or not all(p.whole for ps in pieces[:axis] for p in ps):
+        return None
+    starts = np.zeros(1, np.int64)
+    for ps, stride in zip(pieces[: axis + 1], strides, strict=False):
+        here = [p.outside.start if isinstance(p.outside, slice) else 0 for p in ps]
+        starts = np.add.outer(starts, np.array(here, np.int64) * stride).reshape(-1)
+    whole = [p.whole for p in pieces[axis]]
+    if not all(whole):
+        starts.reshape(-1, len(whole))[:, [not one for one in whole]] = -1
+    found: list[int] = starts.tolist()
+    return found

@@ -68,9 +68,10 @@ def part_file(target: Path) -> Iterator[Path]:
         part.replace(target)
         _flush_folder(target.parent)
     except BaseException as error:
+        told = _told(error, target) if isinstance(error, OSError | RuntimeError) else None
         with suppress(OSError):
             part.unlink()
-        if isinstance(error, OSError | RuntimeError) and (told := _told(error, target)):
+        if told is not None:
             raise told from error
         raise
 
@@ -117,7 +118,7 @@ def _told(error: BaseException, target: Path) -> StorageError | None:
             f"{target} was not written: it became larger than this process may write",
             hint="`ulimit -f` shows the limit on the size of a file",
         )
-    if isinstance(error, RuntimeError | OSError) and "HDF error" in str(error):
+    if "HDF error" in str(error):  # netCDF tells no more
         free = os.statvfs(target.parent)
         if free.f_bavail * free.f_frsize < 2**20:
             return _told(OSError(errno.ENOSPC, ""), target)

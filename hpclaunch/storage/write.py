@@ -246,8 +246,12 @@ def _memory(jobs: list[Job]) -> int:
     """Half of the memory of this machine, or of the workers of a cluster."""
     client = cluster_client(job.source for job in jobs)
     if client is not None:
-        workers = client.scheduler_info(n_workers=-1)["workers"].values()
-        limits = [worker.get("memory_limit") or 0 for worker in workers]
+        limits: list[int] = list(client.run(_memory_limit).values())
         if limits and all(limits):
             return sum(limits) // 2
     return cores.memory() // 2
+
+
+def _memory_limit(dask_worker: Any) -> int:
+    limit: int | None = dask_worker.memory_manager.memory_limit
+    return limit or 0

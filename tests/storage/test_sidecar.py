@@ -175,6 +175,16 @@ def test_an_index_is_found_again_without_opening_the_file(path, cache, scans):
     assert [one for one in cache.rglob("*") if one.is_file()] == [kept]
 
 
+def test_a_file_with_values_of_variable_length_is_kept(path, scans):
+    with netCDF4.Dataset(path, "a") as file:
+        ragged = file.createVLType("i4", "ragged")
+        file.createVariable("r", ragged, ("x",))[0] = np.arange(3, dtype="i4")
+    assert sidecar.load(str(path)).groups["/"].variables["r"].values is None
+    sidecar.forget()
+    found = sidecar.load(str(path), build=False).groups["/"].variables["r"]
+    assert "variable-length" in found.layout.reason and len(scans) == 1
+
+
 def test_a_link_has_the_index_of_its_file(path, tmp_path, scans):
     (tmp_path / "link.nc").symlink_to(path)
     sidecar.load(str(path))
