@@ -11,6 +11,8 @@ index
     Where the bytes of a file's variables lie: from the cache, or made of the file.
 index_many
     The indexes of many files made at once, before they are opened.
+open_mfdataset
+    Many files as one dataset, opened from their indexes.
 to_netcdf
     A dataset written from Dask's blocks, deflated outside of HDF5's lock; what it tells is a
     `Written`.
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from hpclaunch.storage.filesystem import place
     from hpclaunch.storage.inspection import Inspection, inspect
     from hpclaunch.storage.many import Indexed, index_many
+    from hpclaunch.storage.mfdataset import open_mfdataset
     from hpclaunch.storage.rechunking import Rechunked, rechunk
     from hpclaunch.storage.sidecar import load as index
     from hpclaunch.storage.write import Written, to_netcdf
@@ -39,6 +42,7 @@ __all__ = [
     "index",
     "index_many",
     "inspect",
+    "open_mfdataset",
     "place",
     "rechunk",
     "to_netcdf",
@@ -52,6 +56,7 @@ _HOMES = {
     "index": ("sidecar", "load"),
     "index_many": ("many", "index_many"),
     "inspect": ("inspection", "inspect"),
+    "open_mfdataset": ("mfdataset", "open_mfdataset"),
     "place": ("filesystem", "place"),
     "rechunk": ("rechunking", "rechunk"),
     "to_netcdf": ("write", "to_netcdf"),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from hpclaunch.storage.chunking import Access, even
 
-__all__ = ["LARGEST", "MOST_TASKS", "Machine", "block_shape"]
+__all__ = ["LARGEST", "MOST_TASKS", "SMALLEST", "Machine", "block_shape"]
 
 
 SMALLEST, USUAL, LARGEST = 8 * 2**20, 16 * 2**20, 32 * 2**20

@@ -20,9 +20,9 @@ from xarray.backends.store import StoreBackendEntrypoint
 from xarray.core import indexing
 
 from hpclaunch.errors import CorruptFile, StorageError
-from hpclaunch.storage import sidecar
+from hpclaunch.storage import library, sidecar
 from hpclaunch.storage.layout import FileIndex
-from hpclaunch.storage.lazy import LazyArray, Library
+from hpclaunch.storage.lazy import LazyArray, Origin
 from hpclaunch.storage.scan import kind_of
 
 if TYPE_CHECKING:
@@ -54,13 +54,13 @@ class HpclaunchDataStore(AbstractDataStore):
         self.path = path
         self.index = index
         self.group = index.groups[group]
-        self.library = Library(path, group)
+        self.origin = Origin(index.identity, path, group)
 
     def get_variables(self) -> dict[str, Variable]:
         """The variables, not decoded, their values lazy."""
         found = {}
         for name, one in self.group.variables.items():
-            lazy = LazyArray(self.index.identity, self.library, one)
+            lazy = LazyArray(self.origin, one)
             encoding = _own(one.encoding)
             shape = encoding.pop("original_shape", None)
             encoding["source"] = self.path
@@ -83,7 +83,7 @@ class HpclaunchDataStore(AbstractDataStore):
 
     def close(self) -> None:
         """Close what the HDF5 library has open for this dataset."""
-        self.library.close()
+        library.close(self.index.identity)
 
 
 def _own(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,47 +10,29 @@ from xarray.backends.common import BackendArray
 from xarray.core import indexing
 
 from hpclaunch.errors import ChangedFile
-from hpclaunch.storage import sidecar
+from hpclaunch.storage import library, sidecar
 from hpclaunch.storage.layout import Identity, Variable
 from hpclaunch.storage.scan import identify
 
-__all__ = ["LazyArray", "Library"]
+__all__ = ["LazyArray", "Origin"]
 
 
-class Library:
-    """The HDF5 library's way to one group of a file, opened when a value is first asked of it.
+@dataclass(frozen=True)
+class Origin:
+    """Whose variable it is.
 
-    Parameters
+    Attributes
     ----------
+    identity : Identity
+        Of the file as it was opened.
     path : str
+        By which it was opened.
     group : str
     """
 
-    def __init__(self, path: str, group: str) -> None:
-        self.path = path
-        self.group = group
-        self._store: Any = None
-        self._lock = threading.Lock()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Library, (self.path, self.group)
-
-    def array(self, name: str) -> Any:
-        """xarray's own lazy array of engine ``netcdf4`` for a variable."""
-        from xarray.backends import netCDF4_
-
-        xarrays: Any = netCDF4_
-        with self._lock:
-            if self._store is None:
-                self._store = xarrays.NetCDF4DataStore.open(self.path, group=self.group)
-        return xarrays.NetCDF4ArrayWrapper(name, self._store)
-
-    def close(self) -> None:
-        """Close what was opened; it is opened anew where a value is asked for later."""
-        with self._lock:
-            if self._store is not None:
-                self._store.close()
-                self._store = None
+    identity: Identity
+    path: str
+    group: str
 
 
 class LazyArray(BackendArray):
@@ -61,16 +43,12 @@ class LazyArray(BackendArray):
 
     Parameters
     ----------
-    identity : Identity
-        Of the file as it was opened.
-    library : Library
-        Its path is the one that was opened, its group the variable's.
+    origin : Origin
     variable : Variable
     """
 
-    def __init__(self, identity: Identity, library: Library, variable: Variable) -> None:
-        self.identity = identity
-        self.library = library
+    def __init__(self, origin: Origin, variable: Variable) -> None:
+        self.origin = origin
         self.name = variable.name
         self.dtype = variable.dtype
         self.shape = variable.shape
@@ -85,7 +63,7 @@ class LazyArray(BackendArray):
     @property
     def where(self) -> str:
         """The variable for messages."""
-        return f"variable {self.library.group.rstrip('/')}/{self.name}"
+        return f"variable {self.origin.group.rstrip('/')}/{self.name}"
 
     def __getitem__(self, key: Any) -> Any:
         variable = self._found()
@@ -98,10 +76,10 @@ class LazyArray(BackendArray):
     def _found(self) -> Variable:
         """The variable's index; in another process it is looked for first."""
         if self._variable is None:
-            index = sidecar.load(self.identity.path)
-            if index.identity != self.identity:
+            index = sidecar.load(self.origin.identity.path)
+            if index.identity != self.origin.identity:
                 raise self._changed()
-            self._variable = index.groups[self.library.group].variables[self.name]
+            self._variable = index.groups[self.origin.group].variables[self.name]
         return self._variable
 
     def _read(self, key: tuple[Any, ...]) -> np.ndarray:
@@ -112,17 +90,20 @@ class LazyArray(BackendArray):
         from hpclaunch.storage.source import open_source
         from hpclaunch.storage.tuning import options_for
 
-        source: Any = open_source(self.identity.path, self.identity)
-        options = options_for(self.identity.path)
+        source: Any = open_source(self.origin.identity.path, self.origin.identity)
+        options = options_for(self.origin.identity.path)
         return read(source, variable.layout, key, where=self.where, options=options)
 
     def _from_library(self, key: Any) -> Any:
-        if identify(self.identity.path) != self.identity:
+        identity = self.origin.identity
+        if identify(identity.path) != identity:
             raise self._changed()
-        return self.library.array(self.name)[key]
+        return library.read(identity, self.origin.path, self.origin.group, self.name, key)
 
     def _changed(self) -> ChangedFile:
-        return ChangedFile(f"{self.identity.path} was changed since it was opened ({self.where})")
+        return ChangedFile(
+            f"{self.origin.identity.path} was changed since it was opened ({self.where})"
+        )
 
 
 def _outer(values: np.ndarray, key: tuple[Any, ...]) -> np.ndarray:

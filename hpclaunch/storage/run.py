@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import secrets
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,6 +27,9 @@ __all__ = ["Job", "cluster_client", "fill", "fill_plainly"]
 
 Progress = Callable[[int, int], None]
 """Is called with the bytes (decoded) done and those of all."""
+
+PROBED, PATIENCE = 3, 2.0
+"""So many workers are tried, for so many seconds each."""
 
 BATCHES = 3
 """Batches of blocks that are under way on a cluster; each has one block for every thread."""
@@ -193,6 +197,7 @@ def _on_cluster(jobs: Sequence[Job], sink: ChunkFile, done: _Count, client: Any)
     threads = max(1, sum(client.nthreads().values()))
     batches = _batches(graph, keys, threads)
     running = as_completed(loop=client.loop)
+    direct = _reachable(client)
     waiting = 0
     futures: set[Any] = set()
     try:
@@ -205,16 +210,34 @@ def _on_cluster(jobs: Sequence[Job], sink: ChunkFile, done: _Count, client: Any)
                 waiting += len(sent)
             if not waiting:
                 break
-            future = next(running)
-            for packet in future.result().flat:
-                for chunk in packet.chunks():
-                    sink.put(jobs[packet.job].plan, chunk)
-                done.add(packet.nbytes)
-            futures.discard(future)
-            future.release()
-            waiting -= 1
+            ready = running.next_batch(block=True)
+            for values in client.gather(ready, direct=direct):
+                for packet in values.flat:
+                    for chunk in packet.chunks():
+                        sink.put(jobs[packet.job].plan, chunk)
+                    done.add(packet.nbytes)
+            for future in ready:
+                futures.discard(future)
+                future.release()
+            waiting -= len(ready)
     finally:
         client.cancel(list(futures))
+
+
+def _reachable(client: Any) -> bool | None:
+    """True where some workers can be spoken to from here: then not all bytes pass the scheduler.
+
+    None leaves it to the client's own setting.
+    """
+    from distributed.comm import get_address_host_port
+
+    for address in list(client.nthreads())[:PROBED]:
+        try:
+            host, port = get_address_host_port(address)
+            socket.create_connection((host, port), PATIENCE).close()
+        except (OSError, ValueError):
+            return None
+    return True
 
 
 def _graph(jobs: Sequence[Job]) -> tuple[dict[Any, Any], list[Any]]:

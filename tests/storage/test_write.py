@@ -183,6 +183,18 @@ def test_strings_times_and_emptiness_in_blocks(tmp_path):
     assert {"letters", "bytes", "nothing", "one"} == set(told.plain)  # xarray loads objects
 
 
+def test_chunks_longer_than_an_unlimited_dimension(tmp_path):
+    encoding = {"tas": {"zlib": True, "chunksizes": (512, 19, 8)}}
+    told = written_alike(tmp_path, climate(), encoding=encoding, unlimited_dims="time")
+    assert told.plain == {}
+    with netCDF4.Dataset(tmp_path / "ours.nc", "a") as made:
+        made["tas"][30] = 7.0
+        assert made["tas"].shape == (31, 19, 36)
+    with netCDF4.Dataset(tmp_path / "ours.nc") as made:
+        assert made["tas"][24:30].mask.all()
+        assert (made["tas"][30] == 7).all()
+
+
 def test_groups(tmp_path):
     dataset = climate()
     path = tmp_path / "ours.nc"

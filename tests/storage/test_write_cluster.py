@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import dask
 import dask.array as da
 import numpy as np
@@ -96,3 +99,27 @@ def test_an_error_on_a_worker_arrives_and_leaves_nothing(client, tmp_path):
     with pytest.raises(ZeroDivisionError):
         to_netcdf(dataset, tmp_path / "a.nc")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_worker_that_is_killed_costs_only_its_blocks(tmp_path):
+    flag = tmp_path / "killed"
+
+    def deadly(block, block_id):
+        if block_id == (20, 0) and not flag.exists():
+            flag.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return block + 1
+
+    values = np.random.default_rng(1).random((40, 500))
+    data = da.map_blocks(deadly, da.from_array(values, chunks=(1, 500)), dtype="f8")
+    encoding = {"v": {"chunksizes": (1, 500)}}
+    (tmp_path / "out").mkdir()
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        Client(cluster),
+    ):
+        dataset = xr.Dataset({"v": (("t", "x"), data)})
+        told = to_netcdf(dataset, tmp_path / "out" / "a.nc", encoding=encoding)
+    assert flag.exists() and told.chunks == 40
+    with xr.open_dataset(tmp_path / "out" / "a.nc", engine="netcdf4") as made:
+        np.testing.assert_array_equal(made["v"].values, values + 1)

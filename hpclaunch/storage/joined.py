@@ -1,0 +1,126 @@
+"""One variable of many files as one lazy array."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from xarray.backends.common import BackendArray
+from xarray.core import indexing
+
+from hpclaunch.storage.cores import threads_here
+from hpclaunch.storage.lazy import LazyArray
+from hpclaunch.storage.pool import run
+
+__all__ = ["JoinedArray"]
+
+
+class JoinedArray(BackendArray):
+    """Lazy arrays in a row along one axis.
+
+    Parameters
+    ----------
+    parts : sequence of LazyArray
+        Of one dtype, and of one shape but for `axis`.
+    axis : int
+    """
+
+    def __init__(self, parts: Sequence[LazyArray], axis: int) -> None:
+        self.parts = tuple(parts)
+        self.axis = axis
+        self.starts = np.cumsum([0, *(one.shape[axis] for one in self.parts)])
+        shape = list(self.parts[0].shape)
+        shape[axis] = int(self.starts[-1])
+        self.shape = tuple(shape)
+        self.dtype = self.parts[0].dtype
+
+    def __getitem__(self, key: Any) -> Any:
+        return indexing.explicit_indexing_adapter(
+            key, self.shape, indexing.IndexingSupport.OUTER, self._read
+        )
+
+    def _read(self, key: tuple[Any, ...]) -> Any:
+        one = key[self.axis]
+        if isinstance(one, int | np.integer):
+            place = self._place(np.asarray(one % self.shape[self.axis])).item()
+            return self._part(key, place, int(one) % self.shape[self.axis] - self.starts[place])
+        wanted = list(_by_part(one, self.starts))
+        if len(wanted) == 1:
+            place, here, _ = wanted[0]
+            return self._part(key, place, here)
+        return self._together(key, wanted)
+
+    def _place(self, positions: np.ndarray) -> np.ndarray:
+        found: np.ndarray = np.searchsorted(self.starts, positions, side="right") - 1
+        return found
+
+    def _part(self, key: tuple[Any, ...], place: int, here: Any) -> Any:
+        inner = (*key[: self.axis], here, *key[self.axis + 1 :])
+        return self.parts[place][indexing.OuterIndexer(inner)]
+
+    def _together(self, key: tuple[Any, ...], wanted: list[tuple[int, Any, Any]]) -> np.ndarray:
+        """What several files hold, read side by side into one array."""
+        lengths = [
+            _length(one, n)
+            for one, n in zip(key, self.shape, strict=True)
+            if not isinstance(one, int | np.integer)
+        ]
+        axis = sum(not isinstance(one, int | np.integer) for one in key[: self.axis])
+        before = (slice(None),) * axis
+        out = np.empty(lengths, self.dtype)
+
+        def work(job: tuple[int, Any, Any]) -> None:
+            place, here, there = job
+            out[(*before, there)] = self._part(key, place, here)
+
+        run(wanted, work, threads_here())
+        return out
+
+
+def _length(one: Any, n: int) -> int:
+    return len(range(*one.indices(n))) if isinstance(one, slice) else len(one)
+
+
+def _by_part(key: Any, starts: np.ndarray) -> list[tuple[int, Any, Any]]:
+    """For each file that a key touches: its place, the key within it, and where the values go.
+
+    A key that touches none gives an empty one within the first file.
+    """
+    total = int(starts[-1])
+    if isinstance(key, slice):
+        first, stop, step = key.indices(total)
+        if step > 0:
+            return _forward(range(first, stop, step), starts)
+        key = np.arange(first, stop, step)
+    positions = np.asarray(key)
+    positions = np.where(positions < 0, positions + total, positions)
+    places = np.searchsorted(starts, positions, side="right") - 1
+    if not positions.size:
+        return [(0, positions, slice(0, 0))]
+    return [
+        (int(place), positions[at] - starts[place], at)
+        for place in np.unique(places)
+        for at in (np.flatnonzero(places == place),)
+    ]
+
+
+def _forward(wanted: range, starts: np.ndarray) -> list[tuple[int, Any, Any]]:
+    """`_by_part` of a slice that runs forward."""
+    if not wanted:
+        return [(0, slice(0, 0), slice(0, 0))]
+    low, high = np.searchsorted(starts, (wanted[0], wanted[-1]), side="right") - 1
+    found: list[tuple[int, Any, Any]] = []
+    done = 0
+    edges = starts[low : high + 2].tolist()
+    for place, (start, end) in enumerate(itertools.pairwise(edges), int(low)):
+        here = wanted[done:]
+        count = min(len(here), max(0, -(-(end - here.start) // wanted.step)))
+        if count == 0:
+            continue
+        first = here.start - start
+        last = first + (count - 1) * wanted.step + 1
+        found.append((place, slice(first, last, wanted.step), slice(done, done + count)))
+        done += count
+    return found

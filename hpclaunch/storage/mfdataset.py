@@ -1,0 +1,228 @@
+"""Many files as one dataset, opened from their indexes."""
+
+from __future__ import annotations
+
+import glob
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from hpclaunch.errors import StorageError, UsageError
+from hpclaunch.storage import sidecar
+from hpclaunch.storage.blocks import Machine
+from hpclaunch.storage.chunking import Access
+from hpclaunch.storage.cores import cores, memory
+from hpclaunch.storage.join import Apart, Joined, join
+from hpclaunch.storage.layout import FileIndex, Group
+from hpclaunch.storage.many import index_many
+from hpclaunch.storage.rowchunks import row_chunks
+
+if TYPE_CHECKING:
+    from xarray import Dataset
+
+__all__ = ["here", "open_mfdataset"]
+
+_FEW = 8
+"""Files without an index that are looked at here rather than by processes of their own."""
+
+
+def open_mfdataset(
+    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    *,
+    concat_dim: str | None = None,
+    chunks: Mapping[str, Any] | int | str | None = "tuned",
+    access: Access = "all",
+    machine: Machine | None = None,
+    group: str | None = None,
+    processes: int | None = None,
+    progress: Callable[[int, int, str], None] | None = None,
+    **options: Any,
+) -> Dataset:
+    """Open many files as one dataset.
+
+    Files that continue each other along one dimension, with the same variables, are put in a row
+    from their indexes alone; nothing is read of a file whose index is there. Coordinates and small
+    variables that do not have the dimension are compared, larger ones are those of the first file;
+    so are all attributes. Where files do not fit together like that, xarray's `open_mfdataset`
+    combines them with engine ``hpclaunch``.
+
+    Parameters
+    ----------
+    paths : str, path or iterable of these
+        A pattern such as ``"data/*.nc"``, or the files.
+    concat_dim : str, optional
+        The dimension along which files follow each other, in the order in which they are given.
+        By default it is the one whose coordinate differs, and files are put in its order.
+    chunks : mapping, int, "auto", "tuned" or None, optional
+        As in xarray. ``"tuned"``: blocks of whole HDF5 chunks of one file. None: no Dask; a
+        selection is then read when its values are asked for.
+    access : {"all", "map", "series"}, optional
+        What the dataset is read for; tuned chunks are made for it.
+    machine : Machine, optional
+        The workers that read; by default those of the current `distributed.Client`, or this
+        process.
+    group : str, optional
+    processes : int, optional
+        That make missing indexes.
+    progress : callable, optional
+        As of `index_many`.
+    **options
+        Decoding options of `xarray.open_dataset`, such as ``decode_times``. Any other option of
+        `xarray.open_mfdataset`, such as ``compat`` or ``preprocess``, has xarray combine the files.
+
+    Returns
+    -------
+    xarray.Dataset
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    StorageError
+        If a file cannot be indexed.
+    UsageError
+        If there are no paths.
+    """
+    files = _files(paths)
+    if set(options) - _DECODING:
+        return _by_xarray(files, concat_dim, chunks, group, options)
+    indexes = _indexes(files, processes, progress)
+    if any(one is None for one in indexes):
+        return _by_xarray(files, concat_dim, chunks, group, options)
+    known = [one for one in indexes if one is not None]
+    place = "/" + (group or "").strip("/")
+    try:
+        groups = [_group(one, place) for one in known]
+        joined = join(groups, concat_dim)
+    except Apart:
+        return _by_xarray(files, concat_dim, chunks, group, options)
+    return _in_a_row(files, known, groups, joined, chunks, (access, machine or here()), options)
+
+
+_DECODING = {
+    *("mask_and_scale", "decode_times", "concat_characters", "decode_coords", "drop_variables"),
+    *("use_cftime", "decode_timedelta"),
+}
+
+_OF_THE_FIRST = {"compat": "override", "coords": "minimal", "data_vars": "minimal"}
+"""What does not have the dimension of the row is taken from the first file, by xarray too."""
+
+
+def _files(paths: Any) -> list[str]:
+    """The absolute paths."""
+    if isinstance(paths, str | os.PathLike):
+        pattern = os.fspath(paths)
+        found = sorted(glob.glob(os.path.expanduser(pattern)))  # noqa: PTH111, PTH207
+        if not found:
+            raise FileNotFoundError(f"no files match {pattern!r}")
+        paths = found
+    files = [os.path.abspath(os.path.expanduser(one)) for one in paths]  # noqa: PTH100, PTH111
+    if not files:
+        raise UsageError("there are no files to open", hint="give paths or a pattern")
+    return files
+
+
+def _indexes(
+    files: Sequence[str], processes: int | None, progress: Callable[[int, int, str], None] | None
+) -> list[FileIndex | None]:
+    """The files' indexes; None for a file that is not HDF5."""
+    found = {file: sidecar.cached(file) for file in files}
+    missing = [file for file, index in found.items() if index is None]
+    if len(missing) > _FEW:
+        index_many(missing, processes=processes, progress=progress)
+    from hpclaunch.storage.scan import kind_of
+
+    for file in missing:
+        if kind_of(file) == "hdf5":
+            found[file] = sidecar.load(file)
+    return [found[file] for file in files]
+
+
+def here() -> Machine:
+    """What reads: the workers of the current Dask client, or this process."""
+    distributed = sys.modules.get("distributed")
+    if distributed is not None:
+        try:
+            workers = distributed.get_client().scheduler_info(n_workers=-1)["workers"].values()
+        except (ValueError, TypeError):
+            workers = ()
+        if workers:
+            one = min(workers, key=lambda worker: worker["memory_limit"] or memory())
+            return Machine(len(workers), one["nthreads"], one["memory_limit"] or memory())
+    return Machine(1, cores(), memory())
+
+
+def _group(index: FileIndex, place: str) -> Group:
+    found = index.groups.get(place)
+    if found is None:
+        raise StorageError(
+            f"{index.identity.path} has no group {place}",
+            hint=f"its groups are {', '.join(index.groups)}",
+        )
+    return found
+
+
+def _in_a_row(
+    files: Sequence[str],
+    indexes: Sequence[FileIndex],
+    groups: Sequence[Group],
+    joined: Joined,
+    chunks: Any,
+    reader: tuple[Access, Machine],
+    options: dict[str, Any],
+) -> Dataset:
+    """The dataset of files that fit together."""
+    import xarray
+
+    from hpclaunch.storage.engine import HpclaunchDataStore
+    from hpclaunch.storage.joinedstore import JoinedDataStore
+
+    stores = [
+        HpclaunchDataStore(files[place], indexes[place], groups[place].path)
+        for place in joined.order
+    ]
+    store = JoinedDataStore(stores, joined)
+    source: Any = store
+    dataset = xarray.open_dataset(source, engine="store", chunks=None, **options)
+    if isinstance(chunks, str) and chunks == "tuned":
+        first = groups[joined.order[0]]
+        lengths: dict[str, tuple[int, ...]] = {dim: (n,) for dim, n in first.dims.items()}
+        lengths[joined.dim] = joined.lengths
+        chunks = row_chunks(first.variables, lengths, *reader)
+    if chunks is None:
+        return dataset
+    wanted = (
+        {dim: one for dim, one in chunks.items() if dim in dataset.dims}
+        if isinstance(chunks, Mapping)
+        else chunks
+    )
+    return _chunked(dataset, wanted, store.token)
+
+
+def _chunked(dataset: Dataset, chunks: Any, token: str) -> Dataset:
+    """The dataset in Dask arrays; their names say which files they are of."""
+    return dataset.chunk(chunks, name_prefix="hpclaunch-", token=token)
+
+
+def _by_xarray(
+    files: list[str],
+    concat_dim: str | None,
+    chunks: Any,
+    group: str | None,
+    options: dict[str, Any],
+) -> Dataset:
+    import xarray
+
+    if options.get("parallel") and options.get("engine") == "netcdf4":
+        raise StorageError(
+            "open_mfdataset(parallel=True) crashes engine netcdf4 where Dask uses threads",
+            hint="leave engine= out, or open with parallel=False",
+        )
+    if group is not None:
+        options = {**options, "group": group}
+    how = {"combine": "nested", "concat_dim": concat_dim} if concat_dim else {}
+    chunks = {} if isinstance(chunks, str) and chunks == "tuned" else chunks
+    return xarray.open_mfdataset(
+        files, **{"engine": "hpclaunch", "chunks": chunks, **_OF_THE_FIRST, **how, **options}
+    )
