@@ -20,8 +20,8 @@ from xarray.backends.store import StoreBackendEntrypoint
 from xarray.core import indexing
 
 from hpclaunch.errors import CorruptFile, StorageError
-from hpclaunch.storage import library, sidecar
-from hpclaunch.storage.layout import FileIndex
+from hpclaunch.storage import sidecar
+from hpclaunch.storage.layout import FileIndex, Group, Identity
 from hpclaunch.storage.lazy import LazyArray, Origin
 from hpclaunch.storage.scan import kind_of
 
@@ -38,29 +38,21 @@ class HpclaunchDataStore(AbstractDataStore):
     ----------
     path : str
         As it was asked for, absolute; it becomes ``encoding["source"]``.
-    index : FileIndex
-    group : str
-        ``/`` or ``/a/b``.
-
-    Raises
-    ------
-    OSError
-        If there is no such group, with engine ``netcdf4``'s words.
+    identity : Identity
+        Of the file.
+    group : Group
     """
 
-    def __init__(self, path: str, index: FileIndex, group: str) -> None:
-        if group not in index.groups:
-            raise OSError(f"group not found: {_missing(group, index)}")
+    def __init__(self, path: str, identity: Identity, group: Group) -> None:
         self.path = path
-        self.index = index
-        self.group = index.groups[group]
-        self.origin = Origin(index.identity, path, group)
+        self.group = group
+        self.origin = Origin(identity, path, group.path)
 
     def get_variables(self) -> dict[str, Variable]:
         """The variables, not decoded, their values lazy."""
         found = {}
         for name, one in self.group.variables.items():
-            lazy = LazyArray(self.origin, one)
+            lazy = LazyArray(self.origin, name, one.dtype, one.shape, one)
             encoding = _own(one.encoding)
             shape = encoding.pop("original_shape", None)
             encoding["source"] = self.path
@@ -83,7 +75,7 @@ class HpclaunchDataStore(AbstractDataStore):
 
     def close(self) -> None:
         """Close what the HDF5 library has open for this dataset."""
-        library.close(self.index.identity)
+        self.origin.close()
 
 
 def _own(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -190,7 +182,9 @@ class HpclaunchBackendEntrypoint(BackendEntrypoint):
 
 
 def _decoded(path: str, index: FileIndex, group: str, decoding: dict[str, Any]) -> Dataset:
-    store = HpclaunchDataStore(path, index, group)
+    if group not in index.groups:
+        raise OSError(f"group not found: {_missing(group, index)}")
+    store = HpclaunchDataStore(path, index.identity, index.groups[group])
     return StoreBackendEntrypoint().open_dataset(store, **decoding)
 
 

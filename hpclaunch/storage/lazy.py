@@ -34,6 +34,10 @@ class Origin:
     path: str
     group: str
 
+    def close(self) -> None:
+        """Close what the HDF5 library has open of it."""
+        library.close(self.identity)
+
 
 class LazyArray(BackendArray):
     """A variable's values, read when they are selected.
@@ -44,15 +48,26 @@ class LazyArray(BackendArray):
     Parameters
     ----------
     origin : Origin
-    variable : Variable
+    name : str
+    dtype : numpy.dtype
+    shape : tuple of int
+    variable : Variable, optional
+        Its index, where it is at hand.
     """
 
-    def __init__(self, origin: Origin, variable: Variable) -> None:
+    def __init__(
+        self,
+        origin: Origin,
+        name: str,
+        dtype: np.dtype[Any],
+        shape: tuple[int, ...],
+        variable: Variable | None = None,
+    ) -> None:
         self.origin = origin
-        self.name = variable.name
-        self.dtype = variable.dtype
-        self.shape = variable.shape
-        self._variable: Variable | None = variable
+        self.name = name
+        self.dtype = dtype
+        self.shape = shape
+        self._variable = variable
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_variable": None}

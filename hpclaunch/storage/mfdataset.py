@@ -13,9 +13,10 @@ from hpclaunch.storage import sidecar
 from hpclaunch.storage.blocks import Machine
 from hpclaunch.storage.chunking import Access
 from hpclaunch.storage.cores import cores, memory
-from hpclaunch.storage.join import Apart, Joined, join
+from hpclaunch.storage.join import Apart, join
 from hpclaunch.storage.layout import FileIndex, Group
 from hpclaunch.storage.many import index_many
+from hpclaunch.storage.row import Row, keep, kept, row_of
 from hpclaunch.storage.rowchunks import row_chunks
 
 if TYPE_CHECKING:
@@ -87,17 +88,14 @@ def open_mfdataset(
     files = _files(paths)
     if set(options) - _DECODING:
         return _by_xarray(files, concat_dim, chunks, group, options)
-    indexes = _indexes(files, processes, progress)
-    if any(one is None for one in indexes):
-        return _by_xarray(files, concat_dim, chunks, group, options)
-    known = [one for one in indexes if one is not None]
     place = "/" + (group or "").strip("/")
-    try:
-        groups = [_group(one, place) for one in known]
-        joined = join(groups, concat_dim)
-    except Apart:
+    row = kept(files, place, concat_dim)
+    if row is None:
+        indexes = _indexes(files, processes, progress)
+        row = _new_row(files, indexes, place, concat_dim)
+    if row is None:
         return _by_xarray(files, concat_dim, chunks, group, options)
-    return _in_a_row(files, known, groups, joined, chunks, (access, machine or here()), options)
+    return _opened(row, chunks, (access, machine or here()), options)
 
 
 _DECODING = {
@@ -163,33 +161,37 @@ def _group(index: FileIndex, place: str) -> Group:
     return found
 
 
-def _in_a_row(
-    files: Sequence[str],
-    indexes: Sequence[FileIndex],
-    groups: Sequence[Group],
-    joined: Joined,
-    chunks: Any,
-    reader: tuple[Access, Machine],
-    options: dict[str, Any],
+def _new_row(
+    files: Sequence[str], indexes: Sequence[FileIndex | None], place: str, dim: str | None
+) -> Row | None:
+    """The row that files make, kept for the next time; None if they make none."""
+    known = [one for one in indexes if one is not None]
+    if len(known) < len(indexes):
+        return None
+    try:
+        groups = [_group(one, place) for one in known]
+        row = row_of(files, known, groups, join(groups, dim))
+    except Apart:
+        return None
+    keep(row, files, place, dim)
+    return row
+
+
+def _opened(
+    row: Row, chunks: Any, reader: tuple[Access, Machine], options: dict[str, Any]
 ) -> Dataset:
-    """The dataset of files that fit together."""
+    """The dataset of a row."""
     import xarray
 
-    from hpclaunch.storage.engine import HpclaunchDataStore
     from hpclaunch.storage.joinedstore import JoinedDataStore
 
-    stores = [
-        HpclaunchDataStore(files[place], indexes[place], groups[place].path)
-        for place in joined.order
-    ]
-    store = JoinedDataStore(stores, joined)
+    store = JoinedDataStore(row)
     source: Any = store
     dataset = xarray.open_dataset(source, engine="store", chunks=None, **options)
     if isinstance(chunks, str) and chunks == "tuned":
-        first = groups[joined.order[0]]
-        lengths: dict[str, tuple[int, ...]] = {dim: (n,) for dim, n in first.dims.items()}
-        lengths[joined.dim] = joined.lengths
-        chunks = row_chunks(first.variables, lengths, *reader)
+        lengths: dict[str, tuple[int, ...]] = {dim: (n,) for dim, n in row.group.dims.items()}
+        lengths[row.joined.dim] = row.joined.lengths
+        chunks = row_chunks(row.group.variables, lengths, *reader)
     if chunks is None:
         return dataset
     wanted = (
@@ -197,7 +199,7 @@ def _in_a_row(
         if isinstance(chunks, Mapping)
         else chunks
     )
-    return _chunked(dataset, wanted, store.token)
+    return _chunked(dataset, wanted, row.token)
 
 
 def _chunked(dataset: Dataset, chunks: Any, token: str) -> Dataset:

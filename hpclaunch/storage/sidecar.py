@@ -23,7 +23,7 @@ from hpclaunch.storage.indexformat import Damaged, Unkeepable, decode, encode
 from hpclaunch.storage.layout import FileIndex, Identity
 from hpclaunch.storage.scan import identify, scan
 
-__all__ = ["cache_directory", "cached", "forget", "load", "sidecar_of"]
+__all__ = ["cache_directory", "cached", "forget", "identify", "keep", "kept", "load", "sidecar_of"]
 
 MEMORY = 128 << 20
 """Bytes of sidecars whose indexes a process keeps."""
@@ -152,6 +152,16 @@ def cached(path: str, directory: Path | None = None) -> FileIndex | None:
         As the system says.
     """
     return _find(identify(path), directory)
+
+
+def keep(index: FileIndex) -> None:
+    """Keep what is no file's index by the name and number that its identity gives it."""
+    _save(index, None)
+
+
+def kept(name: Identity) -> FileIndex | None:
+    """What was kept by that name and number."""
+    return _find(name, None)
 
 
 def forget() -> None:

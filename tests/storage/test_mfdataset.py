@@ -14,7 +14,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from hpclaunch.errors import StorageError, UsageError
-from hpclaunch.storage import open_mfdataset, source
+from hpclaunch.storage import mfdataset, open_mfdataset, sidecar, source
 from hpclaunch.storage.blocks import LARGEST, MOST_TASKS, Machine
 from hpclaunch.storage.layout import Layout, Variable
 from hpclaunch.storage.rowchunks import row_chunks
@@ -103,6 +103,22 @@ def test_nothing_is_read_of_files_whose_index_is_there(files, monkeypatch):
     assert found.time.size == 6 + 7 + 8 + 9
     with pytest.raises(AssertionError, match="was read"):
         found.t2m.load()
+
+
+def test_a_row_is_compared_once_and_again_when_a_file_changes(files, monkeypatch):
+    wanted = open_mfdataset(files).load()
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("files were compared")
+
+    monkeypatch.setattr(mfdataset, "join", refuse)
+    sidecar.forget()
+    xr.testing.assert_identical(open_mfdataset(files).load(), wanted)
+    with pytest.raises(AssertionError, match="compared"):
+        open_mfdataset(files[1:])
+    os.utime(files[-1], ns=(1, 1))
+    with pytest.raises(AssertionError, match="compared"):
+        open_mfdataset(files)
 
 
 KEYS = (

@@ -1,0 +1,142 @@
+"""Many files in a row as they are opened, and kept so that the next opening compares nothing.
+
+A row is believed as long as every file of it is what it was: size, modification time and inode.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hpclaunch.storage import sidecar
+from hpclaunch.storage.join import Joined
+from hpclaunch.storage.layout import FileIndex, Group, Identity, Layout, Variable
+
+__all__ = ["Row", "keep", "kept", "row_of"]
+
+_ROOM = 64 << 20
+"""Bytes of values that a kept row may have."""
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """Files in a row.
+
+    Attributes
+    ----------
+    paths : tuple of str
+        As they were asked for, in the order of the row.
+    identities : tuple of Identity
+    group : Group
+        Of the first file.
+    joined : Joined
+    values : dict
+        Of variables that go through the row, those whose values the indexes have.
+    """
+
+    paths: tuple[str, ...]
+    identities: tuple[Identity, ...]
+    group: Group
+    joined: Joined
+    values: dict[str, np.ndarray]
+
+    @property
+    def token(self) -> str:
+        """A word that is another one for other files, and for the same files changed."""
+        return _digest((self.identities, self.group.path))[:32]
+
+
+def row_of(
+    paths: Sequence[str], indexes: Sequence[FileIndex], groups: Sequence[Group], joined: Joined
+) -> Row:
+    """The row that files make of which the indexes are at hand."""
+    first = groups[joined.order[0]]
+    values = {}
+    for name in joined.along:
+        parts = [groups[place].variables[name].values for place in joined.order]
+        known = [one for one in parts if one is not None]
+        if len(known) == len(parts):
+            values[name] = np.concatenate(known, first.variables[name].dims.index(joined.dim))
+    return Row(
+        tuple(paths[place] for place in joined.order),
+        tuple(indexes[place].identity for place in joined.order),
+        first,
+        joined,
+        values,
+    )
+
+
+def keep(row: Row, asked: Sequence[str], place: str, dim: str | None) -> None:
+    """Keep a row for those who ask for the same files in the same way."""
+    if sum(one.nbytes for one in row.values.values()) > _ROOM:
+        return
+    joined = row.joined
+    about = {
+        "dim": joined.dim,
+        "order": joined.order,
+        "lengths": joined.lengths,
+        "along": sorted(joined.along),
+        "files": [[one.path, one.size, one.mtime_ns, one.inode] for one in row.identities],
+    }
+    variables = {name: _bare(name, values) for name, values in row.values.items()}
+    sidecar.keep(
+        FileIndex(
+            _name(asked, place, dim),
+            {"/": Group("/", {}, frozenset(), {}, variables)},
+            facts={"row": json.dumps(about)},
+        )
+    )
+
+
+def kept(asked: Sequence[str], place: str, dim: str | None) -> Row | None:
+    """The row that was kept, if all its files are what they were.
+
+    Raises
+    ------
+    FileNotFoundError, PermissionError
+        As the system says of a file.
+    """
+    now = [sidecar.identify(one) for one in asked]
+    found = sidecar.kept(_name(asked, place, dim))
+    if found is None:
+        return None
+    about: dict[str, Any] = json.loads(found.facts["row"])
+    order = about["order"]
+    identities = tuple(Identity(*one) for one in about["files"])
+    if identities != tuple(now[at] for at in order):
+        return None
+    first = sidecar.cached(asked[order[0]])
+    if first is None or first.identity != identities[0] or place not in first.groups:
+        return None
+    lengths, along = tuple(about["lengths"]), frozenset(about["along"])
+    values = {
+        name: one.values
+        for name, one in found.groups["/"].variables.items()
+        if one.values is not None
+    }
+    return Row(
+        tuple(asked[at] for at in order),
+        identities,
+        first.groups[place],
+        Joined(about["dim"], tuple(order), lengths, along),
+        values,
+    )
+
+
+def _name(asked: Sequence[str], place: str, dim: str | None) -> Identity:
+    return Identity(f"row {_digest((tuple(asked), place, dim))}", len(asked), 0, 0)
+
+
+def _digest(what: Any) -> str:
+    return hashlib.sha256(repr(what).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _bare(name: str, values: np.ndarray) -> Variable:
+    dims = tuple(f"d{axis}" for axis in range(values.ndim))
+    layout = Layout("other", values.shape, values.dtype, reason="kept values")
+    return Variable(name, dims, values.dtype, {}, {}, layout, values)
