@@ -102,11 +102,8 @@ def _fill_in(found: dict[str, Any], file: File, dataset: Any) -> None:
         found["kind"] = "contiguous"
     _check_place(file, dataset)
     _check_type(dataset, found["dtype"])
-    if tuple(dataset.shape or ()) != found["shape"] or dataset.shape is None:
-        raise _NotOurs(
-            f"its extent in HDF5 is {dataset.shape}, its dimensions are {found['shape']}: "
-            "the rest is made up by the NetCDF library"
-        )
+    if dataset.shape != found["shape"]:
+        found["extent"] = _extent(found, dataset)
     if kind == h5d.CONTIGUOUS:
         _contiguous(found, file, dataset, plist)
     elif kind == h5d.CHUNKED:
@@ -115,8 +112,23 @@ def _fill_in(found: dict[str, Any], file: File, dataset: Any) -> None:
         words = {h5d.COMPACT: "compact: its values lie in its header", h5d.VIRTUAL: "virtual"}
         raise _NotOurs(f"its layout is {words.get(kind, kind)}")
     defined = _fill(found, plist)
-    if not defined and (found["offsets"] == NOWHERE).any():
+    if not defined and (found.get("extent") or (found["offsets"] == NOWHERE).any()):
         raise _NotOurs("parts of it were never written, and no fill value is defined for them")
+
+
+def _extent(found: dict[str, Any], dataset: Any) -> tuple[int, ...]:
+    """What was written of a variable whose dimensions were made longer by others."""
+    written, shape = dataset.shape, found["shape"]
+    if (
+        found["kind"] == "chunked"
+        and len(written) == len(shape)
+        and all(n <= m for n, m in zip(written, shape, strict=True))
+    ):
+        return tuple(written)
+    raise _NotOurs(
+        f"its extent in HDF5 is {written}, its dimensions are {shape}: "
+        "the rest is made up by the NetCDF library"
+    )
 
 
 def _filters(plist: Any) -> list[Filter]:
@@ -256,12 +268,13 @@ def _check_sizes(found: dict[str, Any], file: File, flat: Any) -> None:
         if (sizes != whole).any():
             raise _NotOurs("the sizes of its chunks do not fit their shape")
         return
-    edges = any(n % c for n, c in zip(found["shape"], found["chunks"], strict=True))
+    written = found.get("extent") or found["shape"]
+    edges = any(n % c for n, c in zip(written, found["chunks"], strict=True))
     if file.superblock >= 3 and edges:
         edge = np.zeros(found["offsets"].shape, bool)
-        for axis, (n, c) in enumerate(zip(found["shape"], found["chunks"], strict=True)):
+        for axis, (n, c) in enumerate(zip(written, found["chunks"], strict=True)):
             if n % c:
-                edge[(slice(None),) * axis + (-1,)] = True
+                edge[(slice(None),) * axis + (n // c,)] = True
         if (sizes[edge.reshape(-1)[flat]] == whole).any():
             raise _NotOurs("chunks at its edge seem to be stored without its filters")
 

@@ -39,7 +39,7 @@ from hpclaunch.storage.layout import FileIndex, Filter, Group, Identity, Layout,
 __all__ = ["Damaged", "Unkeepable", "decode", "encode"]
 
 MAGIC = b"HPCLNIDX"
-VERSION = 1
+VERSION = 2
 _START = struct.Struct("<8sII")
 _LENGTHS = struct.Struct("<QQ")
 _HEAD = _START.size + _LENGTHS.size
@@ -147,6 +147,7 @@ def _layout(one: Layout, arrays: list[np.ndarray]) -> list[Any]:
         None if one.masks is None else _array(one.masks, arrays),
         one.index,
         one.reason,
+        None if one.extent is None else list(one.extent),
     ]
 
 
@@ -192,7 +193,9 @@ class _Reader:
         return one
 
     def layout(self, fields: list[Any]) -> Layout:
-        kind, shape, dtype, chunks, filters, fill, offsets, sizes, masks, index, reason = fields
+        kind, shape, dtype, chunks, filters, fill, offsets, sizes, masks, index, reason, extent = (
+            fields
+        )
         one = Layout(
             kind,
             tuple(shape),
@@ -205,6 +208,7 @@ class _Reader:
             None if masks is None else self.array(masks),
             index,
             reason,
+            None if extent is None else tuple(extent),
         )
         if not reason:
             _check(one)
@@ -260,6 +264,7 @@ def _check(one: Layout) -> None:
         or (one.masks is not None and one.masks.shape != one.grid)
         or one.offsets.dtype != np.uint64
         or len(one.fill) != one.dtype.itemsize
+        or (one.extent is not None and len(one.extent) != len(one.shape))
     )
     if wrong:
         raise ValueError("the places of a variable's chunks do not fit its shape")

@@ -107,6 +107,9 @@ class Layout:
     reason : str
         Why these bytes are left to the HDF5 library, in words for ``inspect``; "" where they are
         decoded here.
+    extent : tuple of int or None
+        Elements per dimension that were written, where another variable made an unlimited dimension
+        longer: what lies beyond holds the fill value, whatever the chunks hold there.
     """
 
     kind: Literal["contiguous", "chunked", "other"]
@@ -120,6 +123,7 @@ class Layout:
     masks: np.ndarray | None = None
     index: str = ""
     reason: str = ""
+    extent: tuple[int, ...] | None = None
 
     @property
     def grid(self) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from xarray.core import indexing
 
 from hpclaunch.errors import ChangedFile
 from hpclaunch.storage import library, sidecar
-from hpclaunch.storage.layout import Identity, Variable
+from hpclaunch.storage.layout import Identity, Layout, Variable
 from hpclaunch.storage.scan import identify
 
 __all__ = ["LazyArray", "Origin"]
@@ -107,7 +107,10 @@ class LazyArray(BackendArray):
 
         source: Any = open_source(self.origin.identity.path, self.origin.identity)
         options = options_for(self.origin.identity.path)
-        return read(source, variable.layout, key, where=self.where, options=options)
+        found = read(source, variable.layout, key, where=self.where, options=options)
+        if variable.layout.extent is not None:
+            fill_beyond(found, variable.layout, key)
+        return found
 
     def _from_library(self, key: Any) -> Any:
         identity = self.origin.identity
@@ -119,6 +122,23 @@ class LazyArray(BackendArray):
         return ChangedFile(
             f"{self.origin.identity.path} was changed since it was opened ({self.where})"
         )
+
+
+def fill_beyond(values: np.ndarray, layout: Layout, key: tuple[Any, ...]) -> None:
+    """Put the fill value where a selection lies beyond what was written.
+
+    netCDF-C gives memory that it never set there if more than one dimension is unlimited.
+    """
+    fill = np.frombuffer(layout.fill, layout.dtype)[0]
+    axis = 0
+    for one, n, written in zip(key, layout.shape, layout.extent or (), strict=True):
+        if isinstance(one, int | np.integer):
+            if one % n >= written:
+                values[...] = fill
+            continue
+        positions = np.arange(*one.indices(n)) if isinstance(one, slice) else np.asarray(one) % n
+        values[(slice(None),) * axis + (positions >= written,)] = fill
+        axis += 1
 
 
 def _outer(values: np.ndarray, key: tuple[Any, ...]) -> np.ndarray:

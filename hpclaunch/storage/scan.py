@@ -205,7 +205,7 @@ def _to_be_kept(name: str, one: Any, layout: Layout) -> bool:
     here, without a bound.
     """
     most = KEPT_COORDINATE if one.dims == (name,) else KEPT_ANY
-    if one.dtype.kind not in "iufS" or one.nbytes > most:
+    if one.dtype.kind not in "iufS" or one.nbytes > most or layout.extent is not None:
         return False
     longest = int(layout.sizes.max(initial=0)) if layout.kind == "chunked" else 0
     return layout.chunk_bytes <= LARGEST_DECODED and longest <= 2 * layout.chunk_bytes + 4096
