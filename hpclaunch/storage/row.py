@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -101,14 +102,15 @@ def kept(asked: Sequence[str], place: str, dim: str | None) -> Row | None:
     FileNotFoundError, PermissionError
         As the system says of a file.
     """
-    now = [sidecar.identify(one) for one in asked]
+    now = [os.stat(one) for one in asked]  # noqa: PTH116
     found = sidecar.kept(_name(asked, place, dim))
     if found is None:
         return None
     about: dict[str, Any] = json.loads(found.facts["row"])
     order = about["order"]
     identities = tuple(Identity(*one) for one in about["files"])
-    if identities != tuple(now[at] for at in order):
+    states = [(now[at].st_size, now[at].st_mtime_ns, now[at].st_ino) for at in order]
+    if [(one.size, one.mtime_ns, one.inode) for one in identities] != states:
         return None
     first = sidecar.cached(asked[order[0]])
     if first is None or first.identity != identities[0] or place not in first.groups:

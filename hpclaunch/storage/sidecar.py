@@ -23,7 +23,7 @@ from hpclaunch.storage.indexformat import Damaged, Unkeepable, decode, encode
 from hpclaunch.storage.layout import FileIndex, Identity
 from hpclaunch.storage.scan import identify, scan
 
-__all__ = ["cache_directory", "cached", "forget", "identify", "keep", "kept", "load", "sidecar_of"]
+__all__ = ["cache_directory", "cached", "forget", "keep", "kept", "load", "sidecar_of"]
 
 MEMORY = 128 << 20
 """Bytes of sidecars whose indexes a process keeps."""
