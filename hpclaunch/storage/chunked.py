@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
-from typing import Any
+from ctypes import addressof, c_char
+from typing import Any, NoReturn
 
 import numpy as np
 
 from hpclaunch.errors import CorruptFile
+from hpclaunch.storage.boxes import Boxes
 from hpclaunch.storage.buffers import borrowed
 from hpclaunch.storage.chunkcache import Flight, cache
 from hpclaunch.storage.decode import Pipeline
@@ -18,8 +20,12 @@ from hpclaunch.storage.requests import Request, coalesce
 from hpclaunch.storage.selection import Selection, outer, straight
 from hpclaunch.storage.source import Source
 
-__all__ = ["ChunkedRead"]
+__all__ = ["SMALL", "ChunkedRead"]
 
+SMALL = 1 << 15
+"""Bytes of a chunk up to which chunks are decoded and placed many at a time."""
+
+_AT_ONCE = 1 << 18  # bytes of those: what stays in the processor's second cache
 _ENOUGH = 1 << 18  # bytes of a read that need not go through a buffer
 
 
@@ -65,6 +71,9 @@ class ChunkedRead:
         masks = layout.masks
         self.masks: list[int] | None = None if masks is None else self._touched(masks).tolist()
         self._find(self._touched(layout.offsets), self._touched(layout.sizes))
+        self.boxes: Boxes | None = None
+        if not self.arrays and self.masks is None and self.pipeline.many and self.size <= SMALL:
+            self.boxes = Boxes(self.pieces, self.chunks)
         self.partial: list[bool] | None = None
         self.file = -1
         self.budget = 0
@@ -161,6 +170,9 @@ class ChunkedRead:
         if not self.layout.filters:
             bundle = [request for request in bundle if not self._at_once(request)]
         view, bases = self._read(bundle)
+        if self.boxes is not None:
+            self._place_many(bundle, bases, view, self.boxes)
+            return
         self._place(
             [(range(r.start, r.stop), base) for r, base in zip(bundle, bases, strict=True)], view
         )
@@ -210,6 +222,42 @@ class ChunkedRead:
         for offset, to, size in runs:
             self.source.read(offset, self.bytes[to : to + size].data)
         return True
+
+    def _place_many(
+        self, bundle: list[Request], bases: list[int], view: memoryview, boxes: Boxes
+    ) -> None:
+        """Like `_place`, for small chunks."""
+        ks, size = self.ks, self.size
+        start = addressof(c_char.from_buffer(view)) if len(view) else 0
+        found = [
+            (ks[j], j, self.offsets[j] - base + start)
+            for request, base in zip(bundle, bases, strict=True)
+            for j in range(request.start, request.stop)
+        ]
+        found.sort()
+        step = max(1, _AT_ONCE // size)
+        decoded = borrowed("chunk", min(step, len(found)) * size)
+        for a in range(0, len(found), step):
+            numbers, js, sources = map(list, zip(*found[a : a + step], strict=True))
+            sizes = [self.sizes[j] for j in js]
+            into = decoded[: len(js) * size]
+            wrong = self.pipeline.decode_many(sources, sizes, into)
+            if wrong >= 0:
+                at = sources[wrong] - start
+                self._explain(js[wrong], view[at : at + sizes[wrong]])
+            values = into.view(self.layout.dtype).reshape(-1, *self.chunks)
+            for i, n in _runs(numbers):
+                boxes.place(values[i : i + n], numbers[i], self.out)
+
+    def _explain(self, j: int, stored: memoryview) -> NoReturn:
+        """Say why a chunk cannot be decoded."""
+        what = "it does not inflate"
+        try:
+            self.pipeline.decode(stored)
+        except CorruptFile as wrong:
+            what = wrong.what
+        self.source.check()
+        raise self.corrupt(j, what)
 
     def _place(self, parts: list[tuple[Iterable[int], int]], view: memoryview) -> None:
         """Decode chunks, whose stored bytes are in `view`, and put them into the result.
@@ -308,3 +356,11 @@ class ChunkedRead:
                 self._pick(self.ks[j], flight.data)
             else:
                 self._fetch([j], set())
+
+
+def _runs(ks: list[int]) -> list[tuple[int, int]]:
+    """Where numbers that follow each other start, and how many they are."""
+    if ks[-1] - ks[0] == len(ks) - 1 and ks == list(range(ks[0], ks[-1] + 1)):
+        return [(0, len(ks))]
+    cuts = [i for i in range(1, len(ks)) if ks[i] != ks[i - 1] + 1]
+    return [(a, b - a) for a, b in itertools.pairwise([0, *cuts, len(ks)])]

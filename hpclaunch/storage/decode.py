@@ -9,11 +9,13 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Sequence
 from ctypes import addressof, c_char
+from itertools import repeat
 
 import numpy as np
 
 from hpclaunch.errors import CorruptFile, StorageError
-from hpclaunch.storage import fletcher32
+from hpclaunch.storage import fletcher32, straight
+from hpclaunch.storage.buffers import borrowed
 from hpclaunch.storage.layout import DEFLATE, FLETCHER32, SHUFFLE, Filter
 from hpclaunch.storage.unshuffle import Unshuffle, library, unshuffle
 
@@ -88,13 +90,31 @@ class Pipeline:
         return found
 
     def _shortcut(self) -> tuple[int, Unshuffle | None]:
-        """The usual pipeline, shuffle and deflate, needs none of the generality of `decode`."""
+        """Deflate, mostly behind shuffle, needs none of the generality of `decode`.
+
+        Returns
+        -------
+        width : int
+            Of an element; 1 where there is no shuffle, 0 where it is another pipeline.
+        unshuffle : callable or None
+        """
         stages = self.stages()
-        if [one[0] for one in stages] != [DEFLATE, SHUFFLE] or _inflate is not _by_libdeflate:
+        numbers = [one[0] for one in stages]
+        if _inflate is not _by_libdeflate or not straight.available() or not 0 < self.size < 2**31:
+            return 0, None
+        if numbers == [DEFLATE]:
+            return 1, None
+        if numbers != [DEFLATE, SHUFFLE]:
             return 0, None
         width = stages[1][1]
-        usual = 2 <= width < 256 and self.size % width == 0 and 2 * width <= self.size < 2**31
-        return width, library(self.size < _SHORT) if usual else None
+        usual = 2 <= width < 256 and self.size % width == 0 and 2 * width <= self.size
+        fast = library(self.size < _SHORT) if usual else None
+        return (width, fast) if fast is not None else (0, None)
+
+    @property
+    def many(self) -> bool:
+        """Whether `decode_many` can be called."""
+        return self._width > 0
 
     def _make(self, mask: int) -> tuple[tuple[int, int, int], ...]:
         size, stages = self.size, []
@@ -131,20 +151,48 @@ class Pipeline:
         CorruptFile
             If it cannot have been written like this.
         """
-        fast = self._fast
-        if fast is None or mask:
+        width, size = self._width, self.size
+        if not width or mask or stored.readonly:
             self.decode(stored, mask, into)
             return
-        if self.size > _EXPANSION * len(stored):
-            raise CorruptFile(f"{len(stored)} stored bytes cannot hold a chunk of {self.size}")
-        size = self.size
-        try:
-            found = _decompress(stored, size)
-        except _Refused:
-            raise CorruptFile(_NOT_INFLATED.format(size)) from None
-        if len(found) != size:
-            raise CorruptFile(f"it inflates to {len(found)} bytes instead of {size}")
-        fast(self._width, size, addressof(_from_buffer(found)), address)
+        if size > _EXPANSION * len(stored):
+            raise CorruptFile(f"{len(stored)} stored bytes cannot hold a chunk of {size}")
+        source = addressof(_from_buffer(stored))
+        fast = self._fast
+        planes = address if fast is None else borrowed("planes", size).ctypes.data
+        if straight.inflater()(source, len(stored), planes, size, None):
+            raise CorruptFile(_NOT_INFLATED.format(size))
+        if fast is not None:
+            fast(width, size, planes, address)
+
+    def decode_many(self, sources: list[int], sizes: list[int], into: np.ndarray) -> int:
+        """Undo the usual pipeline of chunks of a few kilobytes; only where `many` is true.
+
+        Parameters
+        ----------
+        sources, sizes : list of int
+            Address and bytes of each stored chunk.
+        into : numpy.ndarray
+            uint8, where the decoded chunks are wanted one behind another.
+
+        Returns
+        -------
+        int
+            Which is the first that cannot be decoded; -1 if there is none.
+        """
+        count, size, width = len(sources), self.size, self._width
+        planes = into if width == 1 else borrowed("planes", count * size)
+        start = planes.ctypes.data
+        targets = range(start, start + count * size, size)
+        codes = map(straight.inflater(), sources, sizes, targets, repeat(size), repeat(None))
+        for position, code in enumerate(codes):
+            if code:
+                return position
+        if width > 1:
+            turned = borrowed("turned", count * size)
+            turned.reshape(width, count, -1)[...] = planes.reshape(count, width, -1).swapaxes(0, 1)
+            unshuffle(turned, width, into)
+        return -1
 
     def decode(
         self, stored: memoryview, mask: int = 0, into: np.ndarray | None = None

@@ -13,7 +13,7 @@ import numpy as np
 
 from hpclaunch.errors import StorageError
 from hpclaunch.storage.chunkcache import cache
-from hpclaunch.storage.chunked import ChunkedRead
+from hpclaunch.storage.chunked import SMALL, ChunkedRead
 from hpclaunch.storage.cores import memory, threads_here
 from hpclaunch.storage.extents import ExtentRead
 from hpclaunch.storage.layout import Layout
@@ -163,7 +163,7 @@ def _by_chunks(
         target = _share(job.stored, target, 2 * free_threads(limit), _LEAST)
     if layout.filters and options.cache:
         keep = _worth_keeping(layout, selection, options.cache)
-        if keep or cache.bytes:
+        if keep or (cache.bytes and not _many_small(layout, selection)):
             job.use_cache(options.cache, keep)
         if keep and not pace.slow:
             target = _share(job.stored, target, 4, _LEAST // 2)
@@ -189,13 +189,18 @@ def _worth_keeping(layout: Layout, selection: Selection, budget: int) -> bool:
     """
     assert layout.chunks is not None
     chunks = math.prod(len(ps) for ps in selection.pieces)
-    if chunks * layout.chunk_bytes > budget // 4:
+    if chunks * layout.chunk_bytes > budget // 4 or _many_small(layout, selection):
         return False
     valid = math.prod(
         sum(min(c, n - p.chunk * c) for p in ps)
         for ps, c, n in zip(selection.pieces, layout.chunks, layout.shape, strict=True)
     )
     return selection.size < valid <= 4096 * selection.size
+
+
+def _many_small(layout: Layout, selection: Selection) -> bool:
+    """Whether decoding the chunks again costs no more than looking for each in the cache."""
+    return layout.chunk_bytes <= SMALL and math.prod(len(ps) for ps in selection.pieces) > 64
 
 
 def _refuse_giants(source: Source, layout: Layout, where: str) -> None:
