@@ -12,7 +12,7 @@ __all__ = ["add_data"]
 def add_data(commands: Any) -> None:
     """``data`` and its verbs."""
     data = commands.add_parser(
-        "data", help="NetCDF-4 and HDF5 files: inspect, index, rechunk.", allow_abbrev=False
+        "data", help="NetCDF-4 and HDF5 files: inspect, index, rechunk, bench.", allow_abbrev=False
     )
     verbs = data.add_subparsers(metavar="VERB", required=True)
     inspect = add(
@@ -38,6 +38,7 @@ def add_data(commands: Any) -> None:
     )
     index.add_argument("--json", action="store_true", help="print a JSON document")
     _add_rechunk(verbs)
+    _add_bench(verbs)
 
 
 def _add_rechunk(verbs: Any) -> None:
@@ -66,3 +67,27 @@ def _add_rechunk(verbs: Any) -> None:
     )
     rechunk.add_argument("--overwrite", action="store_true", help="replace DST if it exists")
     rechunk.add_argument("--json", action="store_true", help="print a JSON document")
+
+
+def _add_bench(verbs: Any) -> None:
+    bench = add(
+        verbs,
+        "bench",
+        ("data_bench", "bench"),
+        "Measure the storage that a directory lies on, in about two minutes; or compare results.",
+    )
+    bench.add_argument("directory", nargs="?", metavar="DIR", help="one that you may write to")
+    bench.add_argument("--json", action="store_true", help="print the result as JSON, to keep it")
+    bench.add_argument("--plot", metavar="FILE", help="draw it too, to a .png or .svg file")
+    bench.add_argument(
+        "--compare",
+        metavar="OLD.json [NEW.json]",
+        nargs="+",
+        help="ratios to a result that was kept; with two of them nothing is measured",
+    )
+    bench.add_argument("--seconds", metavar="N", type=float, help="about so long (default: 120)")
+    bench.add_argument(
+        "--size",
+        metavar="BYTES",
+        help="of the largest file, for example '2 GiB' (default: by the speed, at most 1 GiB)",
+    )

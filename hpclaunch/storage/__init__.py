@@ -16,6 +16,8 @@ open_mfdataset
 to_netcdf
     A dataset written from Dask's blocks, deflated outside of HDF5's lock; what it tells is a
     `Written`.
+bench
+    The storage of a directory measured; what it finds is a `Benchmark`.
 rechunk
     A file written anew with other chunks, in bounded memory.
 """
@@ -26,6 +28,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hpclaunch.storage.bench_result import Benchmark
+    from hpclaunch.storage.benchmark import bench
     from hpclaunch.storage.filesystem import place
     from hpclaunch.storage.inspection import Inspection, inspect
     from hpclaunch.storage.many import Indexed, index_many
@@ -35,10 +39,12 @@ if TYPE_CHECKING:
     from hpclaunch.storage.write import Written, to_netcdf
 
 __all__ = [
+    "Benchmark",
     "Indexed",
     "Inspection",
     "Rechunked",
     "Written",
+    "bench",
     "index",
     "index_many",
     "inspect",
@@ -49,6 +55,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Benchmark": ("bench_result", "Benchmark"),
+    "bench": ("benchmark", "bench"),
     "Indexed": ("many", "Indexed"),
     "Rechunked": ("rechunking", "Rechunked"),
     "Written": ("write", "Written"),

@@ -17,7 +17,7 @@ from typing import Protocol
 from hpclaunch.errors import ChangedFile, CorruptFile
 from hpclaunch.storage.layout import Identity
 
-__all__ = ["DESCRIPTORS", "LocalFile", "Source", "identity_of", "open_source"]
+__all__ = ["DESCRIPTORS", "LocalFile", "Source", "close_idle", "identity_of", "open_source"]
 
 DESCRIPTORS = 64
 """File descriptors that this process keeps open at most, besides those in use at a moment."""
@@ -236,6 +236,11 @@ class _Descriptors:
 _descriptors = _Descriptors()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_descriptors.after_fork)
+
+
+def close_idle() -> None:
+    """Close the files that nobody reads right now; they are opened again when they are read."""
+    _descriptors.close()
 
 
 def _identity(path: str, found: os.stat_result) -> Identity:

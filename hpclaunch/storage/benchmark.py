@@ -1,0 +1,215 @@
+"""A directory's storage measured in minutes, from this node."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hpclaunch.errors import StorageError
+from hpclaunch.storage.bench_facts import machine, whereabouts
+from hpclaunch.storage.bench_files import LARGE, file_cases, many_cases, write_large, write_speed
+from hpclaunch.storage.bench_netcdf import make_field, read_cases, readers, stores
+from hpclaunch.storage.bench_result import Benchmark
+from hpclaunch.storage.bench_room import LEAST, is_full, largest_size, private
+from hpclaunch.storage.bench_rounds import ROUNDS, Case, Clock, Findings, measure
+from hpclaunch.storage.bench_writing import write_cases
+
+__all__ = ["SECONDS", "bench"]
+
+SECONDS = 120.0
+_FILES = 1000
+_TRIAL = 16 * 2**20
+_FIRST = 40
+"""The first file takes a fortieth of the time."""
+_FIELD = 128 * 2**20
+_CACHED = ("gpfs", "wekafs", "daos", "beegfs")
+"""Clients that may keep files outside of the page cache."""
+
+Progress = Callable[[str], None]
+
+
+def bench(
+    directory: str | os.PathLike[str],
+    *,
+    seconds: float = SECONDS,
+    size: int | None = None,
+    files: int = _FILES,
+    rounds: int = ROUNDS,
+    progress: Progress | None = None,
+) -> Benchmark:
+    """Measure the storage that a directory lies on.
+
+    All is written into a directory of its own inside of it, which is removed in the end, also
+    after Ctrl-C or SIGTERM. At most 2 % of the free space is used (10 % where `size` says so).
+
+    Parameters
+    ----------
+    directory : str or path
+        One that may be written to.
+    seconds : float
+        About so long it takes. A single step that the file system does not answer is not cut off.
+    size : int, optional
+        Bytes of the largest file; by default as much as is written in a fortieth of the time, at
+        most 1 GiB.
+    files : int
+        Small files that are made.
+    rounds : int
+        So often each thing is measured at most.
+    progress : callable, optional
+        Is told what is measured next.
+
+    Returns
+    -------
+    Benchmark
+
+    Raises
+    ------
+    StorageError
+        If the directory is none, cannot be written to, has too little free space or gets full.
+
+    Examples
+    --------
+    >>> result = bench("/scratch/me", seconds=60)  # doctest: +SKIP
+    >>> result.rate("sequential/8 MiB")  # doctest: +SKIP
+    2164.3
+    """
+    if not seconds > 0:
+        raise StorageError(f"{seconds} seconds are too few", hint="for example 60")
+    path = Path(directory)
+    if not path.is_dir():
+        raise StorageError(f"{path} is no directory", hint="name one that you may write to")
+    began, clock = time.monotonic(), Clock(seconds)
+    most = largest_size(path, size, files)
+    facts: dict[str, Any] = {"machine": machine(), "place": whereabouts(path)}
+    findings = Findings()
+    with _told(path), private(path) as own, _index_in(own / "index"):
+        try:
+            run = _Run(own, clock, findings, rounds, progress or (lambda _: None))
+            facts["sizes"] = _measured(run, most, files, guess=size is None)
+        finally:
+            _let_go()
+    facts["seconds"] = round(time.monotonic() - began, 1)
+    notes = _notes(facts["place"]["kind"], findings)
+    return Benchmark(facts, tuple(findings.measures), findings.left_out, notes)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A benchmark under way: its directory, its time and what it found."""
+
+    own: Path
+    clock: Clock
+    findings: Findings
+    rounds: int
+    tell: Progress
+
+    def measure(self, cases: list[Case], share: float) -> None:
+        """Measure these in a share of the time that is left."""
+        measure(cases, self.clock.part(share), self.findings, self.rounds)
+
+
+def _measured(run: _Run, most: int, files: int, *, guess: bool) -> dict[str, Any]:
+    """Measure everything; returns the sizes."""
+    large = _plain_files(run, most, guess)
+    run.tell(f"small files: {files}")
+    run.measure(many_cases(run.own, files), 0.2)
+
+    run.tell("NetCDF and Zarr: writing a field")
+    field = make_field(min(large, _FIELD, max(int(run.clock.left), 1) * LEAST))
+    found = stores(field, run.own)
+    ways, left = readers()
+    run.findings.left_out |= {f"all/{name}": why for name, why in left.items()}
+    run.tell(f"NetCDF and Zarr: reading it by {', '.join(way.name for way in ways)}")
+    run.measure(read_cases(found, ways), 0.7)
+
+    run.tell("NetCDF and Zarr: ways to write")
+    cases, left = write_cases(field, run.own)
+    run.findings.left_out |= left
+    run.measure(cases, 1)
+    return {
+        "large": large,
+        "files": files,
+        "field": int(field.t2m.nbytes),
+        "shape": list(field.t2m.shape),
+        "stored": {name: one.stored for name, one in found.items()},
+    }
+
+
+def _plain_files(run: _Run, most: int, guess: bool) -> int:
+    """Measure large files; returns their size, which is guessed from the speed of a first one."""
+    run.tell("writing the first file")
+    path = run.own / "large"
+    speed = write_speed(path, min(_TRIAL, most))
+    if guess:
+        most = max(min(most, int(speed * run.clock.left / _FIRST) // LEAST * LEAST), LEAST)
+    size = write_large(path, most, LARGE, run.clock.part(0.1))
+    run.tell(f"large files: {size / 2**20:.0f} MiB, sequential and random")
+    run.measure(file_cases(run.own, path), 0.35)
+    path.unlink()
+    return size
+
+
+def _let_go() -> None:
+    """Close what this process still holds open of the benchmark's files."""
+    from hpclaunch.storage import sidecar, source
+    from hpclaunch.storage.chunkcache import cache
+
+    cache.clear()
+    sidecar.forget()
+    source.close_idle()
+
+
+@contextlib.contextmanager
+def _told(directory: Path) -> Iterator[None]:
+    """Errors of the file system as ours; everything is removed already when they arrive here."""
+    try:
+        yield
+    except (OSError, RuntimeError, StorageError) as error:
+        if is_full(error):
+            raise StorageError(
+                f"{directory} or your quota there became full; what was written is removed",
+                hint="choose a smaller --size, or another directory",
+            ) from error
+        if isinstance(error, OSError):
+            raise StorageError(
+                f"{error.filename or directory}: {error.strerror or error}",
+                hint="is that its name, and may you write there?",
+            ) from error
+        if isinstance(error, RuntimeError):
+            raise StorageError(
+                f"the NetCDF library cannot write in {directory}: {error}",
+                hint="is it full, or does it refuse locks? HDF5_USE_FILE_LOCKING=FALSE helps then",
+            ) from error
+        raise
+
+
+@contextlib.contextmanager
+def _index_in(directory: Path) -> Iterator[None]:
+    """Indices of the benchmark's files go where they are removed with them."""
+    name = "HPCLAUNCH_INDEX_CACHE"
+    before = os.environ.get(name)
+    os.environ[name] = os.fspath(directory)
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = before
+
+
+def _notes(kind: str, findings: Findings) -> tuple[str, ...]:
+    notes = ["cold means: not in this node's page cache; servers and devices have theirs"]
+    if any(one.cold is False and one.variant != "page cache" for one in findings.measures):
+        notes.append(
+            "what is called warm could not be put out of the page cache: it measures memory"
+        )
+    if kind in _CACHED:
+        notes.append(f"{kind} may cache on the node outside of the page cache, which stays")
+    notes.append("everything is done by one node, while others use the storage too")
+    return tuple(notes)
