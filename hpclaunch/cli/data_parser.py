@@ -12,7 +12,9 @@ __all__ = ["add_data"]
 def add_data(commands: Any) -> None:
     """``data`` and its verbs."""
     data = commands.add_parser(
-        "data", help="NetCDF-4 and HDF5 files: inspect, index, rechunk, bench.", allow_abbrev=False
+        "data",
+        help="NetCDF-4 and HDF5 files: inspect, advise, index, rechunk, bench.",
+        allow_abbrev=False,
     )
     verbs = data.add_subparsers(metavar="VERB", required=True)
     inspect = add(
@@ -26,6 +28,7 @@ def add_data(commands: Any) -> None:
         "--chunks", metavar="VAR", help="list every chunk of this variable instead"
     )
     inspect.add_argument("--json", action="store_true", help="print a JSON array, one per file")
+    _add_advise(verbs)
     index = add(
         verbs,
         "index",
@@ -39,6 +42,33 @@ def add_data(commands: Any) -> None:
     index.add_argument("--json", action="store_true", help="print a JSON document")
     _add_rechunk(verbs)
     _add_bench(verbs)
+
+
+def _add_advise(verbs: Any) -> None:
+    advise = add(
+        verbs,
+        "advise",
+        ("data_advise", "advise"),
+        "Say how files are best read, and measure on a part of them what that brings.",
+    )
+    advise.add_argument("files", nargs="+", metavar="FILE")
+    advise.add_argument(
+        "--access",
+        choices=("map", "series", "all"),
+        default="all",
+        help="what they are read for: whole planes, one point over all times, or all (default)",
+    )
+    advise.add_argument(
+        "--workers", metavar="N", type=int, help="processes that read (default: this one)"
+    )
+    advise.add_argument(
+        "--threads", metavar="N", type=int, help="of each process (default: as many as cores)"
+    )
+    advise.add_argument("--memory", metavar="M", help="of each process, for example '4 GB'")
+    advise.add_argument(
+        "--no-measure", action="store_true", help="by the rules alone; no data is read"
+    )
+    advise.add_argument("--json", action="store_true", help="print a JSON document")
 
 
 def _add_rechunk(verbs: Any) -> None:

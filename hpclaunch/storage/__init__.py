@@ -5,6 +5,8 @@ here are imported on first use:
 
 inspect
     What is known of a file: where it lies, how it is laid out, what makes reading it slow.
+advise
+    How files are best read, and what that brings on a sample of them.
 place
     Where a file lies: file system, stripes, block size.
 index
@@ -28,6 +30,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hpclaunch.storage.advising import Advised, advise
     from hpclaunch.storage.bench_result import Benchmark
     from hpclaunch.storage.benchmark import bench
     from hpclaunch.storage.filesystem import place
@@ -39,11 +42,13 @@ if TYPE_CHECKING:
     from hpclaunch.storage.write import Written, to_netcdf
 
 __all__ = [
+    "Advised",
     "Benchmark",
     "Indexed",
     "Inspection",
     "Rechunked",
     "Written",
+    "advise",
     "bench",
     "index",
     "index_many",
@@ -55,12 +60,14 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Advised": ("advising", "Advised"),
     "Benchmark": ("bench_result", "Benchmark"),
     "bench": ("benchmark", "bench"),
     "Indexed": ("many", "Indexed"),
     "Rechunked": ("rechunking", "Rechunked"),
     "Written": ("write", "Written"),
     "Inspection": ("inspection", "Inspection"),
+    "advise": ("advising", "advise"),
     "index": ("sidecar", "load"),
     "index_many": ("many", "index_many"),
     "inspect": ("inspection", "inspect"),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from hpclaunch.storage.arrangement import Access as Cost
 from hpclaunch.storage.blocks import LARGEST, Machine, block_shape
@@ -18,7 +19,7 @@ from hpclaunch.storage.chunking import Access, chunk_shape
 from hpclaunch.storage.describe import FileFacts, VariableFacts
 from hpclaunch.storage.places import Place
 
-__all__ = ["Advice", "advise_facts", "stripe_command"]
+__all__ = ["Advice", "Gain", "advise_facts", "stripe_command"]
 
 THREADS = 8
 """Of a worker, where it has so many cores."""
@@ -28,6 +29,35 @@ PAGES = 16
 
 WORTH = 16
 """Bytes decoded for one that is wanted, from where on another chunk shape is worth its making."""
+
+
+@dataclass(frozen=True)
+class Gain:
+    """How many times as fast the advised way was on a sample.
+
+    Attributes
+    ----------
+    ratio : float
+        The other way's seconds for each second of the advised one: the median of the rounds.
+    low, high : float
+        Of the rounds.
+    against : str
+        What the other way was.
+    rounds : int
+    """
+
+    ratio: float
+    low: float
+    high: float
+    against: str
+    rounds: int
+
+    @property
+    def told(self) -> Literal["faster", "slower", "could not tell"]:
+        """What the rounds say: the latter where they do not agree, or there was only one."""
+        if self.rounds < 2 or self.low <= 1 <= self.high:
+            return "could not tell"
+        return "faster" if self.low > 1 else "slower"
 
 
 @dataclass(frozen=True)
@@ -44,12 +74,21 @@ class Advice:
         Why, for people.
     about : str
         The variable, or "" for all files.
+    code : str
+        A line of Python or a command to paste; "" where there is none.
+    gains : tuple of Gain
+        As measured on a sample of the files; empty where nothing was measured.
+    unmeasured : str
+        Why nothing was measured.
     """
 
     key: str
     value: str | int | Mapping[str, int] | None
     reason: str
     about: str = ""
+    code: str = ""
+    gains: tuple[Gain, ...] = ()
+    unmeasured: str = ""
 
 
 def advise_facts(

@@ -22,7 +22,7 @@ from hpclaunch.storage.rowchunks import row_chunks
 if TYPE_CHECKING:
     from xarray import Dataset
 
-__all__ = ["here", "open_mfdataset"]
+__all__ = ["files_of", "here", "open_mfdataset"]
 
 _FEW = 8
 """Files without an index that are looked at here rather than by processes of their own."""
@@ -85,7 +85,7 @@ def open_mfdataset(
     UsageError
         If there are no paths.
     """
-    files = _files(paths)
+    files = files_of(paths)
     if set(options) - _DECODING:
         return _by_xarray(files, concat_dim, chunks, group, options)
     place = "/" + (group or "").strip("/")
@@ -107,8 +107,8 @@ _OF_THE_FIRST = {"compat": "override", "coords": "minimal", "data_vars": "minima
 """What does not have the dimension of the row is taken from the first file, by xarray too."""
 
 
-def _files(paths: Any) -> list[str]:
-    """The absolute paths."""
+def files_of(paths: Any) -> list[str]:
+    """The absolute paths of a pattern, a path or several of them."""
     if isinstance(paths, str | os.PathLike):
         pattern = os.fspath(paths)
         found = sorted(glob.glob(os.path.expanduser(pattern)))  # noqa: PTH111, PTH207
