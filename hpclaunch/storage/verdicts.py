@@ -55,7 +55,11 @@ def judged(
     rather = any(one.key == "engine" and one.reason.startswith("faster") for one in found)
     if not rather:
         return found
-    whole: dict[str, Any] = {"reason": "a file in one block, as it was measured", "gains": ()}
+    whole: dict[str, Any] = {
+        "reason": "a file in one block",
+        "gains": (),
+        "unmeasured": "the engine was measured with them",
+    }
     return tuple(
         replace(one, value=dict.fromkeys(leader.dims, -1), **whole)
         if (one.key, one.about) == ("chunks", leader.name)
