@@ -110,7 +110,7 @@ class ExtentRead:
         """Read a bundle and place it."""
         for request in bundle:
             runs = self.runs[request.start : request.stop]
-            if len(runs) == 1 and runs[0].to >= 0:
+            if _through(runs):
                 to = runs[0].to
                 view = self.bytes[to : to + request.size].data
                 self.source.read(request.offset, view)
@@ -222,6 +222,13 @@ class ExtentRead:
         while axis < len(pieces) and pieces[axis].count == 1:
             axis += 1
         return axis
+
+
+def _through(runs: list[_Run]) -> bool:
+    """Whether what follows each other in the file does so in the result."""
+    return runs[0].to >= 0 and all(
+        b.to == a.to + a.size and b.offset == a.offset + a.size for a, b in itertools.pairwise(runs)
+    )
 
 
 def _strides(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:

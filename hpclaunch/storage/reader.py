@@ -25,6 +25,7 @@ from hpclaunch.storage.source import Source
 
 __all__ = ["Options", "read"]
 
+_FEW = 16  # small chunks of a selection that are looked for in the cache one by one
 _LEAST = 1 << 20  # bytes of a request that is made smaller so that more threads have work
 
 
@@ -200,7 +201,7 @@ def _worth_keeping(layout: Layout, selection: Selection, budget: int) -> bool:
 
 def _many_small(layout: Layout, selection: Selection) -> bool:
     """Whether decoding the chunks again costs no more than looking for each in the cache."""
-    return layout.chunk_bytes <= SMALL and math.prod(len(ps) for ps in selection.pieces) > 64
+    return layout.chunk_bytes <= SMALL and math.prod(len(ps) for ps in selection.pieces) > _FEW
 
 
 def _refuse_giants(source: Source, layout: Layout, where: str) -> None:
