@@ -36,6 +36,7 @@ def advise(arguments: argparse.Namespace) -> int:
                 threads=arguments.threads,
                 memory=arguments.memory,
                 sample=not arguments.no_measure,
+                seconds=SECONDS,
             )
         except OSError as error:
             raise StorageError(

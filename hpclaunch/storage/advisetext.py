@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from hpclaunch.shell import printable
 from hpclaunch.storage.advice import Advice, Gain
-from hpclaunch.storage.trials import Sample
+from hpclaunch.storage.sample import Sample
 
 if TYPE_CHECKING:
     from hpclaunch.storage.advising import Advised
@@ -48,9 +48,9 @@ def _sample(sample: Sample) -> Iterator[str]:
         f"this process ({sample.threads})"
     )
     if sample.warm is None:
-        before = "not known how much of it was there before"
+        before = "not known how much of its beginning was there before"
     else:
-        before = f"{sample.warm:.0%} of it was there before"
+        before = f"{sample.warm:.0%} of its beginning was there before"
     yield f"page cache: warm in all rounds, {before}; the storage itself was not measured"
 
 

@@ -19,7 +19,8 @@ from hpclaunch.storage.describe import FileFacts, VariableFacts, find_variable
 from hpclaunch.storage.inspection import Inspection, inspect
 from hpclaunch.storage.mfdataset import files_of, here
 from hpclaunch.storage.places import Place
-from hpclaunch.storage.trials import Sample, Subject, measure
+from hpclaunch.storage.sample import Sample, Subject
+from hpclaunch.storage.trials import measure
 from hpclaunch.storage.verdicts import judged, not_tried
 from hpclaunch.units import Memory
 

@@ -10,28 +10,16 @@ import uuid
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hpclaunch.storage.advice import Gain
 from hpclaunch.storage.chunkcache import cache
-from hpclaunch.storage.chunking import Access
-from hpclaunch.storage.layout import Variable
-from hpclaunch.storage.sampling import gain_of, points_of, region_of, stored_ranges
+from hpclaunch.storage.sample import ADVISED, PIECES, TUNED, USUAL, Sample, Subject
+from hpclaunch.storage.sampling import points_of, region_of, stored_ranges
 
 if TYPE_CHECKING:
     from xarray import DataArray, Dataset
 
-__all__ = ["ADVISED", "OTHERS", "PIECES", "Sample", "Subject", "in_turns", "measure", "warm"]
-
-ADVISED, TUNED, USUAL, PIECES = "advised", "tuned", "usual", "pieces"
-
-OTHERS = {
-    TUNED: "engine netcdf4 with a file in one block",
-    USUAL: "engine netcdf4 with xarray's chunks={}",
-    PIECES: "engine hpclaunch with chunks={}",
-}
-"""What the advised way is compared with, in words."""
+__all__ = ["in_turns", "measure", "warm"]
 
 BYTES = 256 * 10**6
 """Decoded bytes of a sample, at most."""
@@ -46,83 +34,11 @@ _WANTED, _FEWEST = 5, 2
 _LOOKS = 64
 
 
-@dataclass(frozen=True)
-class Subject:
-    """What is read.
-
-    Attributes
-    ----------
-    paths : tuple of str
-        Files that are laid out alike.
-    group : str
-    variable : Variable
-        In the first file.
-    block : tuple of int
-        Elements per dimension, as advised.
-    pattern : {"map", "series", "all"}
-    threads : int
-    """
-
-    paths: tuple[str, ...]
-    group: str
-    variable: Variable
-    block: tuple[int, ...]
-    pattern: Access
-    threads: int
-
-
-@dataclass(frozen=True)
-class Sample:
-    """What was read to measure on.
-
-    Attributes
-    ----------
-    variable : str
-    paths : tuple of str
-    region : tuple of int
-        Elements per dimension of each file, from the first on.
-    decoded, stored : int
-        Bytes of that: decoded, and in the files. One trial reads as much at most.
-    threads : int
-    warm : float or None
-        The share that was in the page cache beforehand; None where the system does not tell.
-    rounds : int
-    seconds : float
-        All in all.
-    times : dict
-        Way of reading to its seconds in each round.
-    first : dict
-        Way of reading to its seconds in a first look at a smaller part. Ways that are too slow to
-        be repeated are only here.
-    """
-
-    variable: str
-    paths: tuple[str, ...]
-    region: tuple[int, ...]
-    decoded: int
-    stored: int
-    threads: int
-    warm: float | None
-    rounds: int
-    seconds: float
-    times: Mapping[str, tuple[float, ...]]
-    first: Mapping[str, float]
-
-    def gain(self, other: str, *, advised: str = ADVISED) -> Gain | None:
-        """Of one way over another; by the first look where one was too slow for more."""
-        mine, its = self.times.get(advised), self.times.get(other)
-        if mine and its:
-            return gain_of(mine, its, OTHERS[other])
-        if advised in self.first and other in self.first:
-            return gain_of([self.first[advised]], [self.first[other]], OTHERS[other])
-        return None
-
-
 def measure(subject: Subject, *, seconds: float, limit: int = BYTES) -> Sample | str:
     """Read a sample in each way, in turns, as often as the time allows.
 
-    Nothing is written. Every trial begins without decoded chunks in memory; the page cache is warm
-    after a first look.
+    Nothing is written. Every trial begins without decoded chunks in memory, and with a warm page
+    cache: what is measured was read once before.
 
     Parameters
     ----------
@@ -157,6 +73,8 @@ def measure(subject: Subject, *, seconds: float, limit: int = BYTES) -> Sample |
         turn = max(end - left - start - slow, 1e-4)
         more = int(max(PROBE, smallest) * max(1.0, left / (_WANTED * turn)))
         sample = _chosen(subject, min(limit, more)) or probe
+        if sample != probe:
+            _turns(subject, sample, [ADVISED], deadline=end, rounds=1)
         times = _turns(subject, sample, quick, deadline=end, rounds=ROUNDS)
     paths, region = sample
     stored = sum(size for _, size in stored_ranges(subject.variable.layout, region))

@@ -8,7 +8,7 @@ from typing import Any
 
 from hpclaunch.storage.advice import Advice, Gain
 from hpclaunch.storage.describe import VariableFacts
-from hpclaunch.storage.trials import PIECES, TUNED, USUAL, Sample
+from hpclaunch.storage.sample import PIECES, TUNED, USUAL, Sample
 
 __all__ = ["judged", "not_tried"]
 
