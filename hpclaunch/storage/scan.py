@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -104,12 +105,20 @@ def scan(path: str) -> FileIndex:
         If the HDF5 or NetCDF library cannot open or read it.
     ChangedFile
         If it was written meanwhile.
+    StorageError
+        If h5py or netCDF4 is not installed, or another process has locked the file.
     """
     before = _settled(path)
     with Path(before.path).open("rb") as file:
         superblock = _superblock(file)
     if superblock is None:
         raise CorruptFile(f"{path} is neither a NetCDF-4 nor an HDF5 file")
+    for name in ("h5py", "netCDF4"):
+        if find_spec(name) is None:
+            raise StorageError(
+                f"{path} has no index, and making one needs {name}, which is not installed",
+                hint=f"install {name}, or make the index elsewhere: hpclaunch data index {path}",
+            )
     try:
         groups, facts = _read(before.path, superblock)
     except (OSError, RuntimeError) as why:

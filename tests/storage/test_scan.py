@@ -12,7 +12,7 @@ import netCDF4
 import numpy as np
 import pytest
 
-from hpclaunch.errors import CorruptFile
+from hpclaunch.errors import CorruptFile, StorageError
 from hpclaunch.storage.layout import NOWHERE, FileIndex, Layout
 from hpclaunch.storage.scan import identify, kind_of, scan
 
@@ -282,3 +282,13 @@ def test_small_values_are_kept_and_large_ones_are_not(tmp_path):
     for name in "xs":
         assert found[name].values.dtype == found[name].dtype
     assert list(found["x"].values) == list(range(2000))
+
+
+def test_without_h5py_it_is_said_what_to_install(tmp_path, monkeypatch):
+    path = tmp_path / "a.nc"
+    with netCDF4.Dataset(path, "w") as file:
+        file.createDimension("x", 2)
+    monkeypatch.setattr("hpclaunch.storage.scan.find_spec", lambda name: None)
+    with pytest.raises(StorageError, match="needs h5py, which is not installed") as told:
+        scan(str(path))
+    assert "install h5py" in told.value.hint
