@@ -100,7 +100,8 @@ def test_workers_of_two_nodes_read_what_engine_netcdf4_reads(
     file.write_text(textwrap.dedent(SCRIPT))
     done = laptop.run("batch", SITE, str(file), zoo_there, *TWO_NODES, "--wait", timeout=240)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    found = json.loads(done.stdout.splitlines()[-1])
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    found = json.loads(line)
     assert found["wrong"] == []
     assert found["files"] == len(ANIMALS)
     assert found["hosts"] == ["c1", "c2"]
