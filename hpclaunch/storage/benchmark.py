@@ -125,7 +125,7 @@ def _measured(run: _Run, most: int, files: int, *, guess: bool) -> dict[str, Any
     ways, left = readers()
     run.findings.left_out |= {f"all/{name}": why for name, why in left.items()}
     run.tell(f"NetCDF and Zarr: reading it by {', '.join(way.name for way in ways)}")
-    run.measure(read_cases(found, ways), 0.7)
+    run.measure(read_cases(field, found, ways), 0.7)
 
     run.tell("NetCDF and Zarr: ways to write")
     cases, left = write_cases(field, run.own)
