@@ -25,6 +25,7 @@ class Clock:
     """
 
     def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
         self.end = time.monotonic() + seconds
 
     @property
