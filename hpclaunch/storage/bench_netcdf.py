@@ -273,7 +273,7 @@ def _maps(field: xr.DataArray, clock: Clock) -> float:
     return _MAPS
 
 
-def _series(field: xr.DataArray, _: Clock) -> float:
+def _series(field: xr.DataArray, _clock: Clock) -> float:
     """One only: the next one would find its chunks in the reader's memory."""
     _ = field.isel(lat=field.shape[1] // 2, lon=field.shape[2] // 2).values
     return 1
