@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ class Clock:
     """
 
     def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
         self.end = time.monotonic() + seconds
 
     @property
@@ -94,7 +96,7 @@ def measure(cases: Sequence[Case], clock: Clock, into: Findings, rounds: int = R
     cold: dict[str, list[bool | None]] = {case.key: [] for case in cases}
     limit = max(clock.left, 0.0) / max(len(cases), 1) / 2
     for turn in range(rounds):
-        for case in _rotated(cases, turn):
+        for case in _shuffled(cases, turn):
             if case.key in into.left_out:
                 continue
             if clock.over:
@@ -119,9 +121,12 @@ def measure(cases: Sequence[Case], clock: Clock, into: Findings, rounds: int = R
             )
 
 
-def _rotated(cases: Sequence[Case], turn: int) -> Sequence[Case]:
-    first = turn % max(len(cases), 1)
-    return [*cases[first:], *cases[:first]]
+def _shuffled(cases: Sequence[Case], turn: int) -> Sequence[Case]:
+    """Another order each round: what goes before a case must not always be the same."""
+    order = list(cases)
+    if turn:
+        random.Random(turn).shuffle(order)
+    return order
 
 
 def _once(case: Case, clock: Clock) -> tuple[float, bool | None]:

@@ -62,6 +62,7 @@ def _best(result: Benchmark, task: str) -> Measure | None:
 def _engines(result: Benchmark) -> Iterator[str]:
     for task, what in (
         ("all", "reads a whole field"),
+        ("plain", "reads a field that is not deflated"),
         ("map", "reads maps"),
         ("series", "reads series"),
         ("open", "opens files"),

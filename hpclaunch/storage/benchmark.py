@@ -26,7 +26,8 @@ _FILES = 1000
 _TRIAL = 16 * 2**20
 _FIRST = 40
 """The first file takes a fortieth of the time."""
-_FIELD = 128 * 2**20
+_FIELD, _FIELD_EACH = 128 * 2**20, 0.6 * 2**20
+"""Bytes of the field at most, and for each second of the whole time."""
 _CACHED = ("gpfs", "wekafs", "daos", "beegfs")
 """Clients that may keep files outside of the page cache."""
 
@@ -120,12 +121,12 @@ def _measured(run: _Run, most: int, files: int, *, guess: bool) -> dict[str, Any
     run.measure(many_cases(run.own, files), 0.2)
 
     run.tell("NetCDF and Zarr: writing a field")
-    field = make_field(min(large, _FIELD, max(int(run.clock.left), 1) * LEAST))
+    field = make_field(min(large, _FIELD, _power(int(run.clock.seconds * _FIELD_EACH))))
     found = stores(field, run.own)
     ways, left = readers()
     run.findings.left_out |= {f"all/{name}": why for name, why in left.items()}
     run.tell(f"NetCDF and Zarr: reading it by {', '.join(way.name for way in ways)}")
-    run.measure(read_cases(found, ways), 0.7)
+    run.measure(read_cases(field, found, ways), 0.7)
 
     run.tell("NetCDF and Zarr: ways to write")
     cases, left = write_cases(field, run.own)
@@ -140,13 +141,18 @@ def _measured(run: _Run, most: int, files: int, *, guess: bool) -> dict[str, Any
     }
 
 
+def _power(size: int) -> int:
+    """A power of two, so that another run chooses the same: the results can be compared."""
+    return max(1 << (size.bit_length() - 1) if size else 0, LEAST)
+
+
 def _plain_files(run: _Run, most: int, guess: bool) -> int:
     """Measure large files; returns their size, which is guessed from the speed of a first one."""
     run.tell("writing the first file")
     path = run.own / "large"
     speed = write_speed(path, min(_TRIAL, most))
     if guess:
-        most = max(min(most, int(speed * run.clock.left / _FIRST) // LEAST * LEAST), LEAST)
+        most = _power(min(most, int(speed * run.clock.left / _FIRST)))
     size = write_large(path, most, LARGE, run.clock.part(0.1))
     run.tell(f"large files: {size / 2**20:.0f} MiB, sequential and random")
     run.measure(file_cases(run.own, path), 0.35)

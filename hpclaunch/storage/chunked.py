@@ -12,11 +12,10 @@ import numpy as np
 from hpclaunch.errors import CorruptFile
 from hpclaunch.storage.boxes import Boxes
 from hpclaunch.storage.buffers import borrowed
-from hpclaunch.storage.chunkcache import Flight, cache
 from hpclaunch.storage.decode import Pipeline
 from hpclaunch.storage.layout import NOWHERE, Layout
 from hpclaunch.storage.pace import pace
-from hpclaunch.storage.requests import Request, coalesce
+from hpclaunch.storage.requests import Request
 from hpclaunch.storage.selection import Selection, outer, straight
 from hpclaunch.storage.source import Source
 
@@ -74,11 +73,6 @@ class ChunkedRead:
         self.boxes: Boxes | None = None
         if not self.arrays and self.masks is None and self.pipeline.many and self.size <= SMALL:
             self.boxes = Boxes(self.pieces, self.chunks)
-        self.partial: list[bool] | None = None
-        self.file = -1
-        self.budget = 0
-        self.keep = False
-        self.deferred: list[tuple[int, Flight]] = []
 
     def _touched(self, grid: np.ndarray) -> np.ndarray:
         """The entries of the touched chunks, in the order of the selection."""
@@ -147,26 +141,11 @@ class ChunkedRead:
         """Bytes of the file that are needed."""
         return sum(self.sizes)
 
-    def use_cache(self, budget: int, keep: bool) -> None:
-        """Look for chunks of which the selection takes a part in the process's cache.
-
-        `keep`: put those there that are not, within `budget` bytes.
-        """
-        flags = [
-            [p.count >= min(c, n - p.chunk * c) for p in ps]
-            for ps, c, n in zip(self.pieces, self.chunks, self.layout.shape, strict=True)
-        ]
-        self.partial = [not all(one) for one in itertools.product(*flags)]
-        self.file = cache.file(self.source.identity)
-        self.budget = budget
-        self.keep = keep
+    def finish(self) -> None:
+        """To be called when all work is done."""
 
     def work(self, bundle: list[Request]) -> None:
         """Read what some requests bring, and place it."""
-        if self.partial is not None:
-            for request in bundle:
-                self._shared(request)
-            return
         if not self.layout.filters:
             bundle = [request for request in bundle if not self._at_once(request)]
         view, bases = self._read(bundle)
@@ -304,58 +283,6 @@ class ChunkedRead:
         """Put the selected part of a decoded chunk into the result."""
         inside = self.ins[k]
         self._put(k, chunk[outer(inside, self.chunks) if self.arrays else inside])
-
-    def _shared(self, request: Request) -> None:
-        """Like `work`, with the process's cache between."""
-        assert self.partial is not None
-        everything = range(request.start, request.stop)
-        asked = [j for j in everything if self.partial[self.ks[j]]]
-        ready, mine, others = cache.take(self.file, [self.offsets[j] for j in asked], self.keep)
-        claimed = {asked[position] for position in mine}
-        found = {asked[position] for position, _ in (*ready, *others)}
-        try:
-            for position, data in ready:
-                self._pick(self.ks[asked[position]], data)
-            self.deferred += [(asked[position], flight) for position, flight in others]
-            self._fetch([j for j in everything if j not in found], claimed)
-        finally:
-            for j in claimed:
-                cache.land(self.file, self.offsets[j], None, self.budget)
-
-    def _fetch(self, js: list[int], claimed: set[int]) -> None:
-        """Read and place chunks; those claimed are given to the cache and taken off `claimed`."""
-        offsets, sizes = [self.offsets[j] for j in js], [self.sizes[j] for j in js]
-        for one in coalesce(offsets, sizes, request=1 << 62, gap=1 << 16):
-            view, _ = self._read([one])
-            here = js[one.start : one.stop]
-            self._place([([j for j in here if j not in claimed], one.offset)], view)
-            for j in here:
-                if j in claimed:
-                    at = self.offsets[j] - one.offset
-                    data = self._fresh(j, view[at : at + self.sizes[j]])
-                    cache.land(self.file, self.offsets[j], data, self.budget)
-                    claimed.discard(j)
-                    self._pick(self.ks[j], data)
-
-    def _fresh(self, j: int, stored: memoryview) -> np.ndarray:
-        """A decoded chunk in memory of its own."""
-        mask = self.masks[self.ks[j]] if self.masks is not None else 0
-        data = np.empty(self.size, np.uint8)
-        try:
-            self.pipeline.decode_into(stored, mask, data, data.ctypes.data)
-        except CorruptFile as wrong:
-            self.source.check()
-            raise self.corrupt(j, wrong.what) from None
-        return self._shaped(data)
-
-    def finish(self) -> None:
-        """Wait for chunks that other calls were decoding, and place them."""
-        for j, flight in self.deferred:
-            flight.landed.wait()
-            if flight.data is not None:
-                self._pick(self.ks[j], flight.data)
-            else:
-                self._fetch([j], set())
 
 
 def _runs(ks: list[int]) -> list[tuple[int, int]]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hpclaunch.errors import StorageError
+from hpclaunch.storage.cachedread import CachedRead
 from hpclaunch.storage.chunkcache import cache
 from hpclaunch.storage.chunked import SMALL, ChunkedRead
 from hpclaunch.storage.cores import memory, threads_here
@@ -156,17 +157,19 @@ def _by_chunks(
     options: Options,
 ) -> None:
     limit = options.threads or threads_here()
-    job = ChunkedRead(source, layout, selection, out, where)
+    caching = bool(layout.filters and options.cache)
+    keep = caching and _worth_keeping(layout, selection, options.cache)
+    job: ChunkedRead
+    if keep or (caching and cache.bytes and not _many_small(layout, selection)):
+        job = CachedRead(source, layout, selection, out, where, budget=options.cache, keep=keep)
+    else:
+        job = ChunkedRead(source, layout, selection, out, where)
     if layout.filters and job.sizes:
         _refuse_giants(source, layout, where)
     target = options.request
     if not pace.slow:
         target = _share(job.stored, target, 2 * free_threads(limit), _LEAST)
-    if layout.filters and options.cache:
-        keep = _worth_keeping(layout, selection, options.cache)
-        if keep or (cache.bytes and not _many_small(layout, selection)):
-            job.use_cache(options.cache, keep)
-        if keep and not pace.slow:
+        if keep:
             target = _share(job.stored, target, 4, _LEAST // 2)
     requests = coalesce(
         job.offsets, job.sizes, request=target, gap=options.gap, align=options.align

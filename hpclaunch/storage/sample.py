@@ -61,7 +61,8 @@ class Sample:
         Bytes of that: decoded, and in the files. One trial reads as much at most.
     threads : int
     warm : float or None
-        The share of the first look's first file that was in the page cache beforehand; None where the system does not tell.
+        The share of the first look's first file that was in the page cache beforehand; None where
+        the system does not tell.
     rounds : int
     seconds : float
         All in all.
