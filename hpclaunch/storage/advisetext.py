@@ -40,7 +40,7 @@ def advised_lines(found: Advised) -> Iterator[str]:
 
 def _sample(sample: Sample) -> Iterator[str]:
     files = "1 file" if len(sample.paths) == 1 else f"{len(sample.paths)} files"
-    rounds = "1 round" if sample.rounds == 1 else f"{sample.rounds} rounds"
+    rounds = {0: "no whole round", 1: "1 round"}.get(sample.rounds, f"{sample.rounds} rounds")
     shape = " × ".join(map(str, sample.region))
     yield (
         f"measured on {printable(sample.variable)}, {shape} of {files}: {_size(sample.decoded)} "

@@ -24,7 +24,7 @@ __all__ = ["in_turns", "measure", "warm"]
 BYTES = 256 * 10**6
 """Decoded bytes of a sample, at most."""
 
-PROBE = 16 * 10**6
+PROBE = 4 * 10**6
 """Of the first, short look at how long everything takes."""
 
 ROUNDS = 7
@@ -44,7 +44,8 @@ def measure(subject: Subject, *, seconds: float, limit: int = BYTES) -> Sample |
     ----------
     subject : Subject
     seconds : float
-        After which no further trial begins.
+        After which no further trial begins; the first look, which imports what is needed, is not
+        counted.
     limit : int
         Bytes of the sample, decoded.
 
@@ -59,12 +60,12 @@ def measure(subject: Subject, *, seconds: float, limit: int = BYTES) -> Sample |
     if probe is None:
         return f"one block of {smallest / 2**20:.0f} MiB is more than the sample may have"
     cached = warm(probe[0], stored_ranges(subject.variable.layout, probe[1]))
-    end = began + seconds
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         _turns(subject, probe, [ADVISED, TUNED], deadline=math.inf, rounds=1)
         start = time.perf_counter()
-        first = _turns(subject, probe, None, deadline=began + seconds / 2, rounds=1)
+        end = start + seconds
+        first = _turns(subject, probe, None, deadline=start + seconds / 3, rounds=1)
         left = end - time.perf_counter()
         if not first[ADVISED]:
             return f"{seconds:g} s were not enough"
