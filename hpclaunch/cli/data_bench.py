@@ -150,7 +150,12 @@ def _compared(found: Comparison, *, blank: bool) -> Iterator[str]:
     if blank:
         yield ""
     heads = ("WHAT", "OLD", "NEW", "", "NEW / OLD", "")
-    words = {"faster": "faster", "slower": "slower", "same": "within the spread"}
+    words = {
+        "faster": "faster",
+        "slower": "slower",
+        "same": "within the spread",
+        "unknown": "one round only",
+    }
     rows = [
         (one.what, _number(one.old), _number(one.new), one.unit, f"{one.ratio:.2f}",
          words[one.verdict])

@@ -22,7 +22,8 @@ class Change:
     ratio : float
         New over old; above 1 it became faster.
     verdict : str
-        ``same`` where the ranges of both overlap: within the spread.
+        ``same`` where the ranges of both overlap: within the spread. ``unknown`` where one of them
+        was measured in one round only.
     """
 
     key: str
@@ -31,7 +32,7 @@ class Change:
     old: float
     new: float
     ratio: float
-    verdict: Literal["faster", "slower", "same"]
+    verdict: Literal["faster", "slower", "same", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,10 @@ def compare(old: Benchmark, new: Benchmark) -> Comparison:
         before = old.get(one.key)
         if before is None:
             continue
-        verdict: Literal["faster", "slower", "same"] = "same"
-        if one.low > before.high:
+        verdict: Literal["faster", "slower", "same", "unknown"] = "same"
+        if min(len(one.rates), len(before.rates)) < 2:
+            verdict = "unknown"
+        elif one.low > before.high:
             verdict = "faster"
         elif one.high < before.low:
             verdict = "slower"

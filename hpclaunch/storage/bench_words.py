@@ -21,8 +21,11 @@ def meaning(result: Benchmark) -> tuple[str, ...]:
 
 
 def _differ(one: Measure | None, other: Measure | None) -> bool:
-    """Whether the first is clearly faster than the second: also in its slowest round."""
-    if one is None or other is None:
+    """Whether the first is clearly faster than the second: also in its slowest round.
+
+    Of one round alone the spread is not known.
+    """
+    if one is None or other is None or min(len(one.rates), len(other.rates)) < 2:
         return False
     return one.median > _MUCH * other.median and one.low > other.high
 
@@ -89,7 +92,7 @@ def _requests(result: Benchmark) -> Iterator[str]:
             f"this file system wants large requests: {times} times as many bytes a second at 8 MiB "
             f"as at 64 KiB{cached}"
         )
-    else:
+    elif large.median < small.median * _MUCH:
         yield f"the size of requests makes little difference here{cached}"
     if small.cold:
         each = 64 / 1024 / small.median * 1000

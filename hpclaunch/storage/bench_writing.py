@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from hpclaunch.storage.bench_netcdf import NAME, write_zarr, written_as
 from hpclaunch.storage.bench_room import sync
 from hpclaunch.storage.bench_rounds import Case, Clock
+from hpclaunch.storage.write import to_netcdf
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -64,8 +65,6 @@ def _run(
 
 
 def _by_hpclaunch(field: xr.Dataset, path: Path) -> object:
-    from hpclaunch.storage.write import to_netcdf
-
     return to_netcdf(field, path, encoding=written_as(field))
 
 

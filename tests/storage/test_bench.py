@@ -267,8 +267,20 @@ def test_rounds_are_interleaved_and_end_with_their_time():
 
 
 def test_results_are_compared_by_ratio_and_spread():
-    old = made(all_netcdf4=(10, 12, 11), map_netcdf4=(10, 11, 9), open_x=(4,), files_open=(9, 8))
-    new = made(all_netcdf4=(22, 20, 24), map_netcdf4=(10, 12), store_x=(1,), files_open=(2, 3))
+    old = made(
+        all_netcdf4=(10, 12, 11),
+        map_netcdf4=(10, 11, 9),
+        open_x=(4,),
+        files_open=(9, 8),
+        files_stat=(1,),
+    )
+    new = made(
+        all_netcdf4=(22, 20, 24),
+        map_netcdf4=(10, 12),
+        store_x=(1,),
+        files_open=(2, 3),
+        files_stat=(2, 3),
+    )
     new.facts["machine"] |= {"node": "n2"}
     found = compare(old, new)
     told = {one.key: (one.ratio, one.verdict) for one in found.changes}
@@ -276,6 +288,7 @@ def test_results_are_compared_by_ratio_and_spread():
         "all/netcdf4": (2.0, "faster"),
         "map/netcdf4": (1.1, "same"),
         "files/open": (pytest.approx(2.5 / 8.5), "slower"),
+        "files/stat": (2.5, "unknown"),
     }
     assert found.only_old == ("open/x",) and found.only_new == ("store/x",)
     assert found.notes == ("another node: n1 then, n2 now",)
@@ -292,8 +305,10 @@ def test_words_keep_still_about_what_is_within_the_spread():
     close = made(all_hpclaunch=(10.0, 20.0), all_netcdf4=(9.0, 11.0))
     assert meaning(close) == ()
     clear = made(all_hpclaunch=(40.0, 42.0), all_netcdf4=(9.0, 11.0))
+    once = made(all_hpclaunch=(40.0,), all_netcdf4=(9.0, 11.0))
+    assert meaning(once) == ()
     assert meaning(clear) == ("engine hpclaunch reads a whole field 4.1 times as fast as netcdf4",)
-    requests = made(**{"random_8 MiB": (900.0,), "random_64 KiB": (90.0,)})
+    requests = made(**{"random_8 MiB": (900.0, 900.0), "random_64 KiB": (90.0, 90.0)})
     assert "10 times as many bytes a second at 8 MiB as at 64 KiB" in meaning(requests)[0]
 
 
@@ -331,7 +346,7 @@ def test_two_results_are_compared_without_measuring(tmp_path, capsys):
     paths = []
     for name, rate in (("old", 10.0), ("new", 30.0)):
         paths.append(str(tmp_path / f"{name}.json"))
-        Path(paths[-1]).write_text(json.dumps(made(all_netcdf4=(rate,)).to_dict()))
+        Path(paths[-1]).write_text(json.dumps(made(all_netcdf4=(rate, rate)).to_dict()))
     assert main(["data", "bench", "--compare", *paths]) == 0
     (row,) = [line for line in capsys.readouterr().out.splitlines() if "netcdf4" in line]
     assert row.split()[-2:] == ["3.00", "faster"]
