@@ -19,7 +19,7 @@ from hpclaunch.storage.encode import Plan, encode_block
 from hpclaunch.storage.raw import Large, RawFile, open_raw
 from hpclaunch.storage.slabs import Passes, Region, passes, regions
 from hpclaunch.storage.spill import Spill
-from hpclaunch.storage.target import ChunkFile, checked_target, part_file, plan_of
+from hpclaunch.storage.target import ChunkFile, checked_target, part_file
 
 __all__ = ["Rechunked", "Turned", "rechunk"]
 
@@ -139,7 +139,7 @@ def rechunk(
     if origin.resolve() == path:
         raise StorageError(f"{path} is the source itself", hint="write to another name")
     before = _state(origin)
-    with open_raw(origin, min(REQUEST, memory // 16)) as raw, part_file(path) as part:
+    with open_raw(origin, min(REQUEST, memory // 16)) as raw, part_file(path, overwrite) as part:
         plans = _skeleton(raw, part, access, dict(chunks or {}), level)
         ways = [_way(origin, large, plan, memory // HELD) for large, plan in plans]
         turned = _Turning(part, path.parent, workers or cores.cores(), progress)
@@ -170,8 +170,7 @@ def _skeleton(
     try:
         plans = []
         for one in large:
-            dataset = sink.dataset(one.path)
-            plan = plan_of(dataset, one.shape) if dataset is not None else "it is not in the file"
+            plan = sink.plan(one.path, one.shape) or "it is not in the file"
             if isinstance(plan, str):
                 raise StorageError(f"{one.path} cannot be written with other chunks: {plan}")
             plans.append((one, plan))

@@ -13,7 +13,7 @@ from hpclaunch.storage import cores
 from hpclaunch.storage.chunking import Access, access_as, aligned_blocks
 from hpclaunch.storage.run import Job, cluster_client, fill, fill_plainly
 from hpclaunch.storage.skeleton import Pending, Skeleton, make_skeleton, with_encodings
-from hpclaunch.storage.target import ChunkFile, checked_target, part_file, plan_of
+from hpclaunch.storage.target import ChunkFile, checked_target, part_file
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -124,7 +124,7 @@ def to_netcdf(
     _refuse_own_source(dataset, target)
     free = _unlimited(dataset, unlimited_dims)
     chosen, asked = with_encodings(dataset, encoding or {}, access, level, free)
-    with part_file(target) as part:
+    with part_file(target, overwrite) as part:
         skeleton = make_skeleton(part, chosen, asked, group=group, unlimited_dims=unlimited_dims)
         written = _fill(part, skeleton, group, free, memory, progress)
     return Written(target, *written)
@@ -186,8 +186,8 @@ def _sorted_out(
     sink = ChunkFile(part)
     try:
         for one in skeleton.pending:
-            found = sink.dataset("/".join(["", *_folders(group), one.name]))
-            plan = plan_of(found, one.source.shape) if found is not None else "it has another name"
+            path = "/".join(["", *_folders(group), one.name])
+            plan = sink.plan(path, one.source.shape) or "it has another name"
             if one.lossy:
                 plan = "netCDF rounds its values"
             elif not one.source.size:
