@@ -184,7 +184,9 @@ def _packed(block: Any, starts: Any, plan: Plan, block_id: tuple[int, ...], job:
         job,
         np.array([chunk.origin for chunk in chunks], np.int64),
         np.array([len(chunk.data) for chunk in chunks], np.int64),
-        np.concatenate([np.frombuffer(chunk.data, np.uint8) for chunk in chunks]),
+        np.concatenate(
+            [np.empty(0, np.uint8), *(np.frombuffer(chunk.data, np.uint8) for chunk in chunks)]
+        ),
         block.size * plan.dtype.itemsize,
     )
     return out

@@ -21,7 +21,7 @@ import pytest
 import xarray as xr
 
 from hpclaunch.errors import StorageError
-from hpclaunch.storage import encode, target, to_netcdf
+from hpclaunch.storage import encode, run, target, to_netcdf
 from hpclaunch.storage.layout import DEFLATE, FLETCHER32, SHUFFLE
 
 pytestmark = pytest.mark.pure
@@ -474,3 +474,9 @@ def test_only_regular_files_that_may_be_written_are_replaced(tmp_path, monkeypat
 def test_a_dollar_in_a_name_is_one(tmp_path, monkeypatch):
     monkeypatch.setenv("HERE", "there")
     assert target.checked_target(tmp_path / "$HERE.nc").name == "$HERE.nc"
+
+
+def test_a_block_without_values_has_no_chunks():
+    plan = encode.Plan("/v", (4, 3), (2, 3), np.dtype("f4"), bytes(4), ())
+    packet = run._packed(np.empty((0, 3), "f4"), ((0, 0), (0,)), plan, (1, 0), 0)[0, 0]
+    assert list(packet.chunks()) == [] and packet.data.nbytes == packet.nbytes == 0
