@@ -210,7 +210,7 @@ def _chunks(
     chunks: dict[str, int],
 ) -> tuple[int, ...]:
     stored = variable.encoding.get("chunksizes")
-    if access is None and stored and any(str(dim) in chunks for dim in variable.dims):
+    if access is None and stored and chunks:
         base = tuple(stored)
     else:
         base = chunk_shape(

@@ -106,7 +106,8 @@ def rechunk(
         What will be read most; by default ``all``.
     chunks : mapping, optional
         Elements of a chunk by dimension; -1 is all. Other dimensions keep the chunks of the
-        source, or follow `access` where it is given.
+        source, also in variables that have none of these, or follow `access` where it is given.
+        A contiguous variable has no chunks to keep: it gets those of ``all``.
     level : int, optional
         Of deflate; 0: none. By default that of the source's variable, or 4 where it has none.
     memory : int

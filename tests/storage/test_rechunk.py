@@ -122,6 +122,14 @@ def test_values_attributes_and_groups_stay(tmp_path, access, memory, unlimited):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.nc", "b.nc"]
 
 
+def test_chunks_stay_where_no_dimension_of_a_variable_is_named(tmp_path):
+    source = make(tmp_path / "a.nc")
+    done = rechunk(source, tmp_path / "b.nc", chunks={"level": -1})
+    after = {one.path: one.after for one in done.variables}
+    assert (after["/tas"], after["/packed"]) == ((1, 40, 50), (7, 9, 11))
+    assert after["/a/b/deep"] == (3, 5, 20, 25)
+
+
 def test_maps_to_series_go_through_a_file_where_memory_is_short(tmp_path):
     source = make(tmp_path / "a.nc", shape=(300, 40, 50))
     chunks = {"time": -1, "lat": 4, "lon": 5}
