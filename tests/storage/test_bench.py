@@ -327,6 +327,31 @@ def test_a_plot_that_cannot_be_made_is_told_before_measuring(monkeypatch, tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_plot_that_may_not_be_written_is_told_before_measuring(monkeypatch, tmp_path):
+    (tmp_path / "dir.png").mkdir()
+    with pytest.raises(StorageError, match=r"dir\.png cannot be written"):
+        bench_plot.check_plot(tmp_path / "dir.png")
+    (tmp_path / "old.png").touch()
+    for name, refused in (("new.png", tmp_path), ("old.png", tmp_path / "old.png")):
+        monkeypatch.setattr(os, "access", lambda path, _, refused=refused: path != refused)
+        with pytest.raises(StorageError, match="cannot be written"):
+            bench_plot.check_plot(tmp_path / name)
+
+
+def test_a_result_is_printed_before_a_plot_fails(monkeypatch, tmp_path, capsys):
+    path = tmp_path / "one.json"
+    path.write_text(json.dumps(made(all_netcdf4=(10.0, 11.0)).to_dict()))
+
+    def fail(*_):
+        raise StorageError("no room for a plot")
+
+    monkeypatch.setattr(bench_plot, "plot", fail)
+    typed = ["data", "bench", "--compare", str(path), str(path), "--plot", str(tmp_path / "p.png")]
+    assert main(typed) == 1
+    told = capsys.readouterr()
+    assert "NEW / OLD" in told.out and "no room for a plot" in told.err
+
+
 def test_the_command_measures_prints_and_compares(few, tmp_path, capsys, result):
     old = tmp_path / "old.json"
     old.write_text(json.dumps(result.to_dict()))
