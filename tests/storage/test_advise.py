@@ -285,6 +285,12 @@ def verdict(
     return {one.key: one for one in with_code(found, "all", "v")}
 
 
+@pytest.mark.parametrize("access", ACCESSES)
+def test_files_are_to_be_written_as_the_advice_counts(access):
+    (_, told) = with_code([Advice("rechunk", {"x": 2}, "r", "v")], access, None)
+    assert told.code == "hpclaunch data rechunk SRC DST --access all"
+
+
 def test_a_rule_that_won_stays():
     found = verdict(advised=[1, 1], tuned=[3, 4], usual=[9, 9], pieces=[2, 3])
     assert found["engine"].value == "hpclaunch" and len(found["engine"].gains) == 2
