@@ -22,7 +22,7 @@ from hpclaunch.errors import StorageError
 from hpclaunch.storage.encode import KNOWN, Plan, Stored
 from hpclaunch.storage.layout import Filter
 
-__all__ = ["ChunkFile", "checked_target", "part_file", "said"]
+__all__ = ["ChunkFile", "checked_target", "no_room", "part_file", "said"]
 
 NO_ROOM = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota is used up"}
 
@@ -163,11 +163,32 @@ def said(error: BaseException) -> int | None:
     return known[0] if known else None
 
 
-def _told(error: BaseException, target: Path) -> StorageError | None:
+def no_room(error: BaseException, folder: Path | None = None) -> str:
+    """Why there was no room for what failed with this error; "" where that was not the reason.
+
+    Parameters
+    ----------
+    error : BaseException
+    folder : Path, optional
+        Where it was written: netCDF tells no more than "HDF error", so that the free space is
+        looked at.
+    """
     number = said(error)
     if number in NO_ROOM:
+        return NO_ROOM[number]
+    if number is None and folder is not None and "HDF error" in str(error):
+        with suppress(OSError, AttributeError):
+            free = os.statvfs(folder)
+            if free.f_bavail * free.f_frsize < 2**20:
+                return NO_ROOM[errno.ENOSPC]
+    return ""
+
+
+def _told(error: BaseException, target: Path) -> StorageError | None:
+    number = said(error)
+    if why := no_room(error, target.parent):
         return StorageError(
-            f"{target} was not written: {NO_ROOM[number]}",
+            f"{target} was not written: {why}",
             hint="make room or write elsewhere; nothing is left behind, an older file is as it was",
         )
     if number == errno.EFBIG:
@@ -175,10 +196,6 @@ def _told(error: BaseException, target: Path) -> StorageError | None:
             f"{target} was not written: it became larger than this process may write",
             hint="`ulimit -f` shows the limit on the size of a file",
         )
-    if "HDF error" in str(error):  # netCDF tells no more
-        free = os.statvfs(target.parent)
-        if free.f_bavail * free.f_frsize < 2**20:
-            return _told(OSError(errno.ENOSPC, ""), target)
     return None
 
 

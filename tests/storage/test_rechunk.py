@@ -297,6 +297,7 @@ def test_the_command(tmp_path, capsys):
         ["--chunks", "time"],
         ["--chunks", "time=0"],
         ["--memory", "4"],
+        ["--memory", "0 GB"],
         ["--level", "10"],
         ["--workers", "0"],
         ["--access", "point"],
@@ -314,3 +315,33 @@ def test_wrong_words(tmp_path, wrong, capsys):
 def test_a_source_that_is_missing(tmp_path, capsys):
     assert main(["data", "rechunk", str(tmp_path / "none.nc"), str(tmp_path / "b.nc")]) == 1
     assert "none.nc: No such file" in capsys.readouterr().err
+
+
+def test_errors_of_the_libraries_are_told(tmp_path, capsys, monkeypatch):
+    for error in (RuntimeError("NetCDF: Bad chunk sizes."), ValueError("no such type")):
+
+        def fail(*_, error=error, **__):
+            raise error
+
+        monkeypatch.setattr(raw, "make_skeleton", fail)
+        source = make(tmp_path / "a.nc")
+        assert main(["data", "rechunk", str(source), str(tmp_path / "b.nc")]) == 1
+        assert f"a.nc cannot be written anew: {error}" in capsys.readouterr().err
+        assert [one.name for one in tmp_path.iterdir()] == ["a.nc"]
+
+
+def test_a_command_that_is_terminated_leaves_nothing(tmp_path):
+    program = """
+        import os, signal, sys
+        from hpclaunch.cli import main
+        from hpclaunch.storage import raw
+        raw.make_skeleton = lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM)
+        sys.exit(main(["data", "rechunk", *sys.argv[1:]]))
+    """
+    source = make(tmp_path / "a.nc")
+    ran = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program), str(source), str(tmp_path / "b.nc")],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 130, ran.stderr
+    assert [one.name for one in tmp_path.iterdir()] == ["a.nc"]
