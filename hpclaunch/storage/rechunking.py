@@ -91,7 +91,8 @@ def rechunk(
 
     Stored values, attributes, dimensions and groups stay as they are: nothing is decoded and
     encoded by CF. Variables of 1 MiB and more whose values are plain numbers get the new chunks,
-    with deflate and shuffle; all others are copied. At most `memory` bytes of values are held.
+    with deflate and shuffle; all others are copied, each read
+    whole. At most `memory` bytes of values are held.
     Where the chunks of source and target lie turned to each other the values go through a nameless
     file in the target's directory, as large as the variable is when decoded. Dimensions that no
     variable has are left out.
@@ -127,7 +128,8 @@ def rechunk(
     ------
     StorageError
         If the target exists or is the source, a dimension of `chunks` is in no variable, a chunk
-        does not fit into `memory`, or the disk is full.
+        or a variable that is copied whole does not fit into `memory`, groups use an unlimited
+        dimension of an enclosing one that has no small variable along it, or the disk is full.
     ChangedFile
         If the source changed meanwhile.
     FileNotFoundError, PermissionError
@@ -140,7 +142,10 @@ def rechunk(
     if origin.resolve() == path:
         raise StorageError(f"{path} is the source itself", hint="write to another name")
     before = _state(origin)
-    with open_raw(origin, min(REQUEST, memory // 16)) as raw, part_file(path, overwrite) as part:
+    with (
+        open_raw(origin, min(REQUEST, memory // 16), memory) as raw,
+        part_file(path, overwrite) as part,
+    ):
         plans = _skeleton(raw, part, access, dict(chunks or {}), level)
         ways = [_way(origin, large, plan, memory // HELD) for large, plan in plans]
         turned = _Turning(part, path.parent, workers or cores.cores(), progress)

@@ -345,3 +345,40 @@ def test_a_command_that_is_terminated_leaves_nothing(tmp_path):
     )  # fmt: skip
     assert ran.returncode == 130, ran.stderr
     assert [one.name for one in tmp_path.iterdir()] == ["a.nc"]
+
+
+def test_what_is_copied_whole_has_to_fit_into_memory(tmp_path):
+    with netCDF4.Dataset(tmp_path / "a.nc", "w") as file:
+        file.createDimension("x", 10**6)
+        file.createVariable("letter", "S1", ("x",))[:] = np.full(10**6, b"a")
+    with pytest.raises(StorageError, match="/letter has 1 MiB and is copied whole"):
+        rechunk(tmp_path / "a.nc", tmp_path / "b.nc", memory=2**19)
+    rechunk(tmp_path / "a.nc", tmp_path / "b.nc", memory=2**20)
+    with netCDF4.Dataset(tmp_path / "b.nc") as made:
+        assert (made["letter"][:] == b"a").all()
+
+
+@pytest.mark.parametrize("coordinate", [False, True])
+def test_an_unlimited_dimension_of_an_enclosing_group_stays_one(tmp_path, coordinate):
+    source, target = tmp_path / "a.nc", tmp_path / "b.nc"
+    with netCDF4.Dataset(source, "w") as file:
+        file.createDimension("time", None)
+        file.createDimension("x", 50)
+        if coordinate:
+            file.createVariable("time", "f8", ("time",))[:] = np.arange(40)
+        inner = file.createGroup("g")
+        inner.createVariable("v", "f4", ("time", "x"))[:] = np.ones((40, 50))
+        own = file.createGroup("own")
+        own.createDimension("time", 7)
+        own.createVariable("w", "f4", ("time", "x"))[:] = np.ones((7, 50))
+    if not coordinate:
+        with pytest.raises(StorageError, match="groups below / use its unlimited dimension time"):
+            rechunk(source, target)
+        assert not target.exists()
+        return
+    rechunk(source, target)
+    with netCDF4.Dataset(target) as made:
+        assert made.dimensions["time"].isunlimited()
+        assert "time" not in made["g"].dimensions
+        assert not made["own"].dimensions["time"].isunlimited()
+        assert (made["g/v"][:] == 1).all() and made["g/v"].shape == (40, 50)
