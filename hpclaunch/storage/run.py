@@ -3,7 +3,8 @@
 In this process a task computes a block, encodes it and writes it, so that no more blocks are held
 than there are threads. On a cluster the workers encode, the bytes travel to the process that
 called, and that writes them: a window of blocks is under way at a time, so that neither side
-holds more.
+holds more. The exception are blocks that share most of their work (see `_batches`): the scheduler
+gets all of them at once, and the workers hold what Dask lets them.
 """
 
 from __future__ import annotations
