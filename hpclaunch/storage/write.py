@@ -68,7 +68,8 @@ def to_netcdf(
     Blocks are encoded and deflated by Dask's threads, or by the workers of the cluster whose
     client is active, and written by this process. In this process as many blocks are held as Dask
     has threads, each with its encoded form; on a cluster three blocks per worker thread are under
-    way, or all where blocks share most of their work. The file appears under its name when it is whole and on the disk.
+    way, or all where blocks share most of their work. The file appears under its name when it is
+    whole and on the disk.
 
     Variables that are not made of Dask blocks, strings, characters, enumerations, contiguous
     variables, other filters than shuffle, deflate and fletcher32, and values that netCDF rounds
