@@ -13,7 +13,7 @@ from typing import Any
 
 from hpclaunch.storage.layout import Identity
 
-__all__ = ["close", "read"]
+__all__ = ["close", "let_go", "read"]
 
 _MOST = 32
 """Files that are open at a time."""
@@ -22,15 +22,13 @@ _open: OrderedDict[Identity, Any] = OrderedDict()
 _of_the_parent: list[Any] = []
 
 
-def read(identity: Identity, path: str, group: str, name: str, key: Any) -> Any:
+def read(identity: Identity, group: str, name: str, key: Any) -> Any:
     """What a selection of a variable holds, as engine ``netcdf4`` gives it before decoding.
 
     Parameters
     ----------
     identity : Identity
         Of the file; another one is another file.
-    path : str
-        By which it is opened.
     group : str
         ``/`` or ``/a/b``.
     name : str
@@ -40,7 +38,7 @@ def read(identity: Identity, path: str, group: str, name: str, key: Any) -> Any:
 
     xarrays: Any = netCDF4_
     with xarrays.NETCDF4_PYTHON_LOCK:
-        root = _dataset(identity, path)
+        root = _dataset(identity)
         found = root if group == "/" else root[group]
         store = xarrays.NetCDF4DataStore(found, lock=False)
         return xarrays.NetCDF4ArrayWrapper(name, store)[key]
@@ -58,14 +56,25 @@ def close(identity: Identity) -> None:
             found.close()
 
 
-def _dataset(identity: Identity, path: str) -> Any:
+def let_go(now: Identity) -> None:
+    """Close a file's former states: HDF5 would give their metadata to whoever opens it again.
+
+    For those who hold ``NETCDF4_PYTHON_LOCK``.
+    """
+    for one in [known for known in _open if known != now]:
+        if one.path == now.path or one.inode == now.inode:
+            _open.pop(one).close()
+
+
+def _dataset(identity: Identity) -> Any:
     import netCDF4
 
     found = _open.get(identity)
     if found is None:
+        let_go(identity)
         while len(_open) >= _MOST:
             _open.popitem(last=False)[1].close()
-        found = _open[identity] = netCDF4.Dataset(path)
+        found = _open[identity] = netCDF4.Dataset(identity.path)
     _open.move_to_end(identity)
     return found
 
