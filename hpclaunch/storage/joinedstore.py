@@ -67,9 +67,3 @@ class JoinedDataStore(AbstractDataStore):
     def get_encoding(self) -> dict[str, Any]:
         """Which dimensions are unlimited."""
         return self.first.get_encoding()
-
-    def close(self) -> None:
-        """Close what the HDF5 library has open for this dataset."""
-        self.first.close()
-        for origin in self.origins[1:]:
-            origin.close()

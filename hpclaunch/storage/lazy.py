@@ -34,10 +34,6 @@ class Origin:
     path: str
     group: str
 
-    def close(self) -> None:
-        """Close what the HDF5 library has open of it."""
-        library.close(self.identity)
-
 
 class LazyArray(BackendArray):
     """A variable's values, read when they are selected.
@@ -118,14 +114,9 @@ class LazyArray(BackendArray):
         return found
 
     def _from_library(self, key: Any) -> Any:
-        identity = self.origin.identity
         self._check()
-        found = library.read(identity, self.origin.group, self.name, key)
-        try:
-            self._check()
-        except ChangedFile:
-            library.close(identity)
-            raise
+        found = library.read(self.origin.identity.path, self.origin.group, self.name, key)
+        self._check()
         return found
 
     def _check(self) -> None:

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 
 from hpclaunch.errors import ChangedFile, CorruptFile, StorageError
-from hpclaunch.storage import library
 from hpclaunch.storage.addresses import File, layout_of
 from hpclaunch.storage.layout import FileIndex, Group, Identity, Layout, Variable
 
@@ -172,7 +171,6 @@ def _read(
     from xarray.backends.netCDF4_ import NETCDF4_PYTHON_LOCK
 
     with NETCDF4_PYTHON_LOCK, h5py.File(identity.path, "r") as handle:
-        library.let_go(identity)
         file = File(handle, superblock[1], superblock[0])
         with netCDF4.Dataset(identity.path) as root:
             groups = {one.path: _group(one, file) for one in _groups(root)}
