@@ -41,9 +41,9 @@ def bench(arguments: argparse.Namespace) -> int:
         result = read_result(new)
     else:
         result = _measure(directory, seconds, largest)
+    _print(result, before, measured=directory is not None, as_json=arguments.json)
     if arguments.plot is not None:
         tell(f"plot: {plot(result, arguments.plot)}")
-    _print(result, before, measured=directory is not None, as_json=arguments.json)
     return 0
 
 

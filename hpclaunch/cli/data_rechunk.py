@@ -33,10 +33,11 @@ def rechunk(arguments: argparse.Namespace) -> int:
     if (arguments.level or 0) > 9:
         raise UsageError(f"--level {arguments.level}: at most 9")
     check_installed()
+    from hpclaunch.storage.interrupts import interrupting
     from hpclaunch.storage.rechunking import MEMORY
     from hpclaunch.storage.rechunking import rechunk as write_anew
 
-    with _bar() as bar:
+    with interrupting(), _bar() as bar:
         try:
             done = write_anew(
                 arguments.source,
@@ -53,6 +54,11 @@ def rechunk(arguments: argparse.Namespace) -> int:
             raise StorageError(
                 f"{error.filename or arguments.source}: {error.strerror or error}",
                 hint="are these their names, and may you read and write there?",
+            ) from error
+        except (RuntimeError, ValueError) as error:  # of the NetCDF library, and of xarray
+            raise StorageError(
+                f"{arguments.source} cannot be written anew: {error}",
+                hint="`hpclaunch data inspect` shows what is in it",
             ) from error
     print(json.dumps(_fields(done)) if arguments.json else "\n".join(_lines(done)))
     return 0
@@ -79,10 +85,15 @@ def _chunks(text: str | None) -> dict[str, int]:
 
 
 def _memory(text: str | None) -> int | None:
+    if text is None:
+        return None
     try:
-        return None if text is None else Memory.parse(text).bytes
+        found = Memory.parse(text).bytes
     except ValueError as error:
         raise UsageError(f"--memory: {error}") from error
+    if found < 1:
+        raise UsageError(f"--memory {text}: more than 0 bytes")
+    return found
 
 
 @contextmanager

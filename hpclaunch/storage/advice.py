@@ -177,8 +177,8 @@ def _locking(place: Place) -> Advice:
         return Advice(
             key,
             "FALSE",
-            f"for reading on {place.kind.title}: locks over the network are slow or refused, and "
-            "nobody writes to these files",
+            f"for reading on {place.kind.title}, where nobody writes to the files meanwhile: locks "
+            "over the network are slow or refused",
         )
     return Advice(key, None, f"locks are cheap on {place.kind.title}")
 

@@ -129,7 +129,7 @@ def advise(
     if sample:
         tried, why = _tried(files, found, leader, advice, (pattern, machine), seconds)
     if tried is not None and leader is not None:
-        advice = judged(advice, tried, leader, index=lambda: index_gain(found.facts))
+        advice = judged(advice, tried, leader, machine, index=lambda: index_gain(found.facts))
     advice = with_code(advice, pattern, leader.name if leader else None)
     return Advised(
         paths=tuple(files),

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from hpclaunch.storage.bench_room import drop
+from hpclaunch.storage.bench_room import SMALL_FILE, drop
 from hpclaunch.storage.bench_rounds import Case, Clock
 
 __all__ = ["LARGE", "SMALL", "THREADS", "file_cases", "many_cases", "write_large", "write_speed"]
@@ -21,7 +21,6 @@ THREADS = 8
 _TITLES = {LARGE: "8 MiB", SMALL: "64 KiB"}
 _FEW = 256
 """Random requests of a round, at most."""
-_SMALL_FILE = 4096
 
 
 @functools.cache
@@ -162,13 +161,18 @@ def many_cases(folder: Path, files: int) -> list[Case]:
 
     def make(clock: Clock) -> float:
         own.mkdir(exist_ok=True)
-        return _each(paths, lambda path: path.write_bytes(b"x" * _SMALL_FILE), clock)
+        return _each(paths, lambda path: path.write_bytes(b"x" * SMALL_FILE), clock)
 
-    def there() -> None:
+    def there() -> bool:
+        """They are in this node's memory: another node's would be asked of the servers."""
         own.mkdir(exist_ok=True)
         for path in paths:
             if not path.exists():
-                path.write_bytes(b"x" * _SMALL_FILE)
+                path.write_bytes(b"x" * SMALL_FILE)
+        return False
+
+    def all_there() -> None:
+        there()
 
     def emptied() -> None:
         for path in paths:
@@ -181,7 +185,7 @@ def many_cases(folder: Path, files: int) -> list[Case]:
         Case("files/open", "small files opened, read and closed", "1/s",
              functools.partial(_each, paths, Path.read_bytes), there),
         Case("files/remove", "small files removed", "1/s",
-             functools.partial(_each, paths, Path.unlink), there),
+             functools.partial(_each, paths, Path.unlink), all_there),
     ]  # fmt: skip
 
 

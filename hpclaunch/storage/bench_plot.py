@@ -38,7 +38,7 @@ def check_plot(path: str | os.PathLike[str]) -> Path:
     ------
     StorageError
         If matplotlib is missing, the name ends neither in .png nor in .svg, or there is no such
-        directory.
+        directory, or neither it nor an older plot may be written.
     """
     target = Path(path)
     if target.suffix.lower() not in (".png", ".svg"):
@@ -49,6 +49,9 @@ def check_plot(path: str | os.PathLike[str]) -> Path:
         raise StorageError(
             f"{target.absolute().parent} is no directory", hint="name a plot in one that exists"
         )
+    written = target if target.exists() else target.absolute().parent
+    if target.is_dir() or not os.access(written, os.W_OK):
+        raise StorageError(f"{target} cannot be written", hint="name a plot where you may write")
     if find_spec("matplotlib") is None:
         raise StorageError(
             "a plot is made with matplotlib, which this Python does not have",

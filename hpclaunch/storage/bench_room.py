@@ -4,32 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import errno
 import mmap
 import os
 import shutil
-import signal
 import tempfile
-import threading
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from types import FrameType
 
 from hpclaunch.errors import StorageError
+from hpclaunch.storage.interrupts import interrupting
+from hpclaunch.storage.target import no_room
 
-__all__ = ["FOOTPRINT", "LEAST", "drop", "is_full", "largest_size", "private", "sync"]
+__all__ = ["FOOTPRINT", "LEAST", "SMALL_FILE", "drop", "is_full", "largest_size", "private", "sync"]
 
 FOOTPRINT = 4
 """Times its size that a benchmark has on the disk at most."""
 LEAST = 2**20
 """Bytes of the smallest size."""
+SMALL_FILE = 4096
+"""Bytes of each of many small files."""
 _SHARE, _SHARE_ASKED = 0.02, 0.1
 """Of the free space, by default and where a size is asked for."""
 _MOST = 2**30
 _INODES = 20
 """Times more files must be free than are made."""
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FRESH = 0.05
 """Share of a file's pages that may be in memory while it is called cold."""
 
@@ -52,15 +51,17 @@ def largest_size(directory: Path, size: int | None, files: int) -> int:
     """
     if size is not None and size < LEAST:
         raise StorageError(f"a size of {size} bytes is too small", hint=f"at least {LEAST}")
-    free, inodes = _free(directory)
+    free, unit, inodes = _free(directory)
     share = _SHARE if size is None else _SHARE_ASKED
-    room = int(free * share) // FOOTPRINT
+    small = files * max(SMALL_FILE, unit)
+    room = max(0, int(free * share) - small) // FOOTPRINT
     if room < (LEAST if size is None else size):
         asked = "" if size is None else f" with a size of {size / 2**20:.0f} MiB"
         raise StorageError(
             f"{directory} is too full for a benchmark{asked}: {free / 2**20:.0f} MiB are free, and "
-            f"it writes up to {FOOTPRINT} times its size and never more than {share:.0%} of that",
-            hint=f"choose another directory, or --size {room // LEAST} MiB or less"
+            f"it writes up to {FOOTPRINT} times its size, {small / 2**20:.0f} MiB of small files, "
+            f"and never more than {share:.0%} of that",
+            hint=f"choose another directory, or --size {room // LEAST}MiB or less"
             if room >= LEAST
             else "choose a directory with more room",
         )
@@ -72,12 +73,13 @@ def largest_size(directory: Path, size: int | None, files: int) -> int:
     return min(room, _MOST) if size is None else size
 
 
-def _free(directory: Path) -> tuple[int, int | None]:
-    """Bytes that are free for this user, and files where they are counted."""
+def _free(directory: Path) -> tuple[int, int, int | None]:
+    """Bytes that are free for this user, those of a block, and files where they are counted."""
     if not hasattr(os, "statvfs"):  # Windows
-        return shutil.disk_usage(directory).free, None
+        return shutil.disk_usage(directory).free, SMALL_FILE, None
     found = os.statvfs(directory)
-    return found.f_bavail * found.f_frsize, found.f_favail if found.f_files else None
+    free = found.f_bavail * found.f_frsize
+    return free, found.f_frsize, found.f_favail if found.f_files else None
 
 
 @contextlib.contextmanager
@@ -86,7 +88,7 @@ def private(directory: Path) -> Iterator[Path]:
 
     SIGTERM and SIGHUP interrupt as Ctrl-C does meanwhile, where the program does not handle them.
     """
-    with _interrupting():
+    with interrupting():
         own = Path(tempfile.mkdtemp(prefix=".hpclaunch-bench-", dir=directory))
         try:
             yield own
@@ -104,29 +106,10 @@ def _remove(own: Path) -> None:
     shutil.rmtree(own)
 
 
-@contextlib.contextmanager
-def _interrupting() -> Iterator[None]:
-    kept = {}
-    if threading.current_thread() is threading.main_thread():
-        for name in ("SIGTERM", "SIGHUP"):
-            number = getattr(signal, name, None)
-            if number is not None and signal.getsignal(number) is signal.SIG_DFL:
-                kept[number] = signal.signal(number, _interrupt)
-    try:
-        yield
-    finally:
-        for number, handler in kept.items():
-            signal.signal(number, handler)
-
-
-def _interrupt(_: int, __: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
-def is_full(error: BaseException | None) -> bool:
-    """Whether a full disk or a quota is at the bottom of an error."""
+def is_full(error: BaseException | None, directory: Path | None = None) -> bool:
+    """Whether a full disk or a quota is at the bottom of an error of writing to a directory."""
     while error is not None:
-        if isinstance(error, OSError) and error.errno in _FULL:
+        if isinstance(error, OSError | RuntimeError) and no_room(error, directory):
             return True
         error = error.__cause__ or error.__context__
     return False

@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from hpclaunch.storage.bench_result import Measure
 from hpclaunch.storage.bench_room import is_full
@@ -82,14 +83,21 @@ class Findings:
     left_out: dict[str, str] = field(default_factory=dict)
 
 
-def measure(cases: Sequence[Case], clock: Clock, into: Findings, rounds: int = ROUNDS) -> None:
+def measure(
+    cases: Sequence[Case],
+    clock: Clock,
+    into: Findings,
+    rounds: int = ROUNDS,
+    *,
+    directory: Path | None = None,
+) -> None:
     """Measure cases in turn, each round in another order.
 
-    What fails is left out with its reason, but for a full disk.
+    What fails is left out with its reason, but for a full disk under the directory.
 
     Raises
     ------
-    OSError, StorageError
+    OSError, RuntimeError, StorageError
         If the disk is full.
     """
     rates: dict[str, list[float]] = {case.key: [] for case in cases}
@@ -104,7 +112,7 @@ def measure(cases: Sequence[Case], clock: Clock, into: Findings, rounds: int = R
             try:
                 found, state = _once(case, Clock(min(limit, clock.left)))
             except Exception as error:
-                if is_full(error):
+                if is_full(error, directory):
                     raise
                 into.left_out[case.key] = f"it failed: {type(error).__name__}: {error}"
                 continue

@@ -36,12 +36,15 @@ def _times(one: float, other: float) -> str:
 
 
 def _bound(result: Benchmark) -> Iterator[str]:
-    """Decoding or the file system: what was stored comes at this share of what a file gives."""
+    """Decoding or the file system: what was stored comes at this share of what a file gives.
+
+    Nothing is said where one of them came out of memory.
+    """
     best = _best(result, "all")
     files = result.get("sequential/8 MiB")
     sizes = result.facts.get("sizes") or {}
     stored = (sizes.get("stored") or {}).get("deflated")
-    if best is None or files is None or not stored:
+    if best is None or files is None or not stored or not (best.cold and files.cold):
         return
     arrives = best.median * stored / sizes["field"]
     share = arrives / files.median
@@ -115,7 +118,7 @@ def _opens(result: Benchmark) -> Iterator[str]:
     if opened is not None and made is not None:
         yield (
             f"10,000 small files are created in {_time(1e4 / made.median)} and opened and read in "
-            f"{_time(1e4 / opened.median)}"
+            f"{_time(1e4 / opened.median)} by the node that made them, out of its memory"
         )
 
 

@@ -111,7 +111,8 @@ class _Run:
 
     def measure(self, cases: list[Case], share: float) -> None:
         """Measure these in a share of the time that is left."""
-        measure(cases, self.clock.part(share), self.findings, self.rounds)
+        clock = self.clock.part(share)
+        measure(cases, clock, self.findings, self.rounds, directory=self.own)
 
 
 def _measured(run: _Run, most: int, files: int, *, guess: bool) -> dict[str, Any]:
@@ -176,7 +177,7 @@ def _told(directory: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError, StorageError) as error:
-        if is_full(error):
+        if is_full(error, directory):
             raise StorageError(
                 f"{directory} or your quota there became full; what was written is removed",
                 hint="choose a smaller --size, or another directory",
@@ -211,7 +212,10 @@ def _index_in(directory: Path) -> Iterator[None]:
 
 def _notes(kind: str, findings: Findings) -> tuple[str, ...]:
     notes = ["cold means: not in this node's page cache; servers and devices have theirs"]
-    if any(one.cold is False and one.variant != "page cache" for one in findings.measures):
+    if any(
+        one.cold is False and one.variant != "page cache" and one.task != "files"
+        for one in findings.measures
+    ):
         notes.append(
             "what is called warm could not be put out of the page cache: it measures memory"
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from hpclaunch.storage.chunking import Access, even
 
-__all__ = ["LARGEST", "MOST_TASKS", "SMALLEST", "Machine", "block_shape"]
+__all__ = ["LARGEST", "MOST_TASKS", "SMALLEST", "Machine", "block_shape", "fits"]
 
 
 SMALLEST, USUAL, LARGEST = 8 * 2**20, 16 * 2**20, 32 * 2**20
@@ -104,13 +104,13 @@ def _target(total: int, machine: Machine) -> int:
     """Bytes of a block: enough blocks for all cores, not too many tasks, nor too much memory."""
     wanted = min(max(total // (TASKS_PER_CORE * machine.cores), SMALLEST), USUAL)
     wanted = max(wanted, min(total // MANY_TASKS, LARGEST), total // MOST_TASKS)
-    return min(wanted, _fits(machine))
+    return min(wanted, fits(machine))
 
 
 def _most(machine: Machine) -> int:
-    return min(LARGEST, _fits(machine))
+    return min(LARGEST, fits(machine))
 
 
-def _fits(machine: Machine) -> int:
+def fits(machine: Machine) -> int:
     """Bytes of a block of which a worker's memory holds as many as its threads need."""
     return machine.memory // (HOLDS * max(1, machine.threads))

@@ -24,7 +24,7 @@ def with_code(advice: Sequence[Advice], access: Access, leader: str | None) -> t
         The variable whose chunks are used.
     """
     engine = next((str(one.value) for one in advice if one.key == "engine"), "netcdf4")
-    told = tuple(replace(one, code=_code(one, engine, access)) for one in advice)
+    told = tuple(replace(one, code=_code(one, engine)) for one in advice)
     chunks = next((one for one in told if one.key == "chunks" and one.about == leader), None)
     if engine == "hpclaunch" and (chunks is None or not chunks.reason.startswith("faster")):
         extra = _group(leader or "")
@@ -38,7 +38,7 @@ def with_code(advice: Sequence[Advice], access: Access, leader: str | None) -> t
     return (Advice("open", line, reason, code=line), *told)
 
 
-def _code(one: Advice, engine: str, access: Access) -> str:
+def _code(one: Advice, engine: str) -> str:
     if one.key == "chunks" and isinstance(one.value, Mapping):
         return (
             f'xarray.open_mfdataset(paths, engine="{engine}", chunks={dict(one.value)!r}, '
@@ -52,7 +52,7 @@ def _code(one: Advice, engine: str, access: Access) -> str:
     if one.key in ("rdcc_nbytes", "page_buf_size"):
         return f"h5py.File(path, {one.key}={one.value})"
     if one.key == "rechunk":
-        return f"hpclaunch data rechunk SRC DST --access {access}"
+        return "hpclaunch data rechunk SRC DST --access all"
     return str(one.value) if one.key in ("index", "stripes") else ""
 
 

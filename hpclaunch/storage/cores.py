@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from pathlib import Path
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 
 __all__ = ["cores", "memory", "threads_here"]
 
-_CGROUP = Path("/sys/fs/cgroup")
+_CGROUP, _OWN = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
 @functools.cache
@@ -30,8 +31,9 @@ def memory() -> int:
         found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
         found = 8 << 30
-    limit = _first_word(_CGROUP / "memory.max")
-    return min(found, int(limit)) if limit.isdigit() else found
+    names = ("memory.max", "memory.limit_in_bytes")
+    limits = [_text(group / name) for group in _groups("memory") for name in names]
+    return min([found, *(int(limit) for limit in limits if limit.isdigit())])
 
 
 def threads_here() -> int:
@@ -46,16 +48,36 @@ def threads_here() -> int:
 
 
 def _quota() -> int:
-    """Whole cores of the control group's quota, rounded up; 0 where there is none."""
-    try:
-        quota, period = (_CGROUP / "cpu.max").read_text(encoding="ascii").split()
-        return -(-int(quota) // int(period))
-    except (OSError, ValueError):
-        return 0
+    """Whole cores of the smallest quota above this process, rounded up; 0: there is none."""
+    found = []
+    for group in _groups("cpu"):
+        older = f"{_text(group / 'cpu.cfs_quota_us')} {_text(group / 'cpu.cfs_period_us')}"
+        for text in (_text(group / "cpu.max"), older):
+            quota, _, period = text.partition(" ")
+            if quota.isdigit() and period.isdigit() and int(period):
+                found.append(max(1, -(-int(quota) // int(period))))
+    return min(found, default=0)
 
 
-def _first_word(path: Path) -> str:
+def _groups(controller: str) -> Iterator[Path]:
+    """The control groups of this process, each from its own up to the root: any may have a limit.
+
+    Sources: cgroups(7), "/proc/pid/cgroup"; the kernel's cgroup-v2.rst and cgroup-v1/memory.rst.
+    """
+    yield _CGROUP
+    for line in _text(_OWN).splitlines():
+        _, names, path = (*line.split(":", 2), "", "")[:3]
+        if names and controller not in names.split(","):
+            continue
+        own = PurePosixPath(path.lstrip("/"))
+        if ".." in own.parts:  # outside of this namespace
+            own = PurePosixPath()
+        for top in {_CGROUP / names, _CGROUP / controller} if names else {_CGROUP}:
+            yield from (top / one for one in (own, *own.parents))
+
+
+def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="ascii").strip()
+        return path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
         return ""

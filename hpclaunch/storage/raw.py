@@ -13,6 +13,7 @@ import numpy as np
 
 from hpclaunch.errors import StorageError
 from hpclaunch.storage.chunking import Access, chunk_shape
+from hpclaunch.storage.inherited import inherited
 from hpclaunch.storage.skeleton import COMPRESSIONS, make_skeleton, series_axis
 from hpclaunch.storage.slabs import Region
 
@@ -63,6 +64,7 @@ class RawFile:
     groups: dict[str, xr.Dataset]
     index: FileIndex | None
     request: int
+    memory: int
 
     def make(
         self, part: Path, access: Access | None, chunks: dict[str, int], level: int | None
@@ -75,6 +77,7 @@ class RawFile:
                 hint=f"the file has {', '.join(sorted(known))}",
             )
         large: list[Large] = []
+        self._check_dimensions()
         for path, dataset in self.groups.items():
             shell, found = _shell(self, path, access, chunks, level)
             make_skeleton(
@@ -88,10 +91,40 @@ class RawFile:
             large += found
         return large
 
+    def _check_dimensions(self) -> None:
+        """xarray shares a dimension with the groups below where a variable gave it its length."""
+        if self.index is None or len(self.groups) < 2:
+            return
+        for path, dims in inherited(self.index.identity.path).items():
+            kept = [v.dims for v in self.groups[path].variables.values() if not _is_large(v)]
+            if missing := dims.difference(*kept):
+                raise StorageError(
+                    f"{self.index.identity.path}: groups below {path} use its unlimited dimension "
+                    f"{', '.join(sorted(missing))}, along which it has no small variable itself",
+                    hint="such files are not written anew here; nccopy -c does it",
+                )
+
+    def _check_copied(self, path: str, variable: xr.Variable) -> None:
+        """What is not cut into chunks is read whole."""
+        if variable.nbytes > self.memory and not _is_large(variable):
+            raise StorageError(
+                f"{path} has {variable.nbytes / 2**20:.0f} MiB and is copied whole, because its "
+                f"values are no plain numbers: {self.memory / 2**20:.0f} MiB of memory are given",
+                hint="give more memory",
+            )
+
 
 @contextmanager
-def open_raw(path: Path, request: int) -> Iterator[RawFile]:
-    """Open a file by engine ``hpclaunch``; `request` are the bytes that are read at once at most.
+def open_raw(path: Path, request: int, memory: int) -> Iterator[RawFile]:
+    """Open a file by engine ``hpclaunch``.
+
+    Parameters
+    ----------
+    path : Path
+    request : int
+        Bytes that are read at once at most.
+    memory : int
+        Bytes that a variable may have that is copied whole.
 
     Raises
     ------
@@ -104,7 +137,7 @@ def open_raw(path: Path, request: int) -> Iterator[RawFile]:
     groups = engine.HpclaunchBackendEntrypoint().open_groups_as_dict(name, **_AS_STORED)
     try:
         index = sidecar.load(name) if kind_of(name) == "hdf5" else None
-        yield RawFile(groups, index, request)
+        yield RawFile(groups, index, request, memory)
     finally:
         for dataset in groups.values():
             dataset.close()
@@ -166,6 +199,7 @@ def _shell(
     changed: dict[Any, Any] = {}
     free = _unlimited(dataset)
     for name, variable in dataset.variables.items():
+        raw._check_copied(f"{path.rstrip('/')}/{name}", variable)
         copy = variable.copy(deep=False)
         if "_FillValue" not in copy.attrs:
             copy.encoding["_FillValue"] = None  # else xarray adds one to floats
@@ -210,7 +244,7 @@ def _chunks(
     chunks: dict[str, int],
 ) -> tuple[int, ...]:
     stored = variable.encoding.get("chunksizes")
-    if access is None and stored and any(str(dim) in chunks for dim in variable.dims):
+    if access is None and stored and chunks:
         base = tuple(stored)
     else:
         base = chunk_shape(

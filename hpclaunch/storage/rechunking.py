@@ -19,7 +19,7 @@ from hpclaunch.storage.encode import Plan, encode_block
 from hpclaunch.storage.raw import Large, RawFile, open_raw
 from hpclaunch.storage.slabs import Passes, Region, passes, regions
 from hpclaunch.storage.spill import Spill
-from hpclaunch.storage.target import ChunkFile, checked_target, part_file, plan_of
+from hpclaunch.storage.target import ChunkFile, checked_target, part_file
 
 __all__ = ["Rechunked", "Turned", "rechunk"]
 
@@ -91,7 +91,8 @@ def rechunk(
 
     Stored values, attributes, dimensions and groups stay as they are: nothing is decoded and
     encoded by CF. Variables of 1 MiB and more whose values are plain numbers get the new chunks,
-    with deflate and shuffle; all others are copied. At most `memory` bytes of values are held.
+    with deflate and shuffle; all others are copied, each read
+    whole. At most `memory` bytes of values are held.
     Where the chunks of source and target lie turned to each other the values go through a nameless
     file in the target's directory, as large as the variable is when decoded. Dimensions that no
     variable has are left out.
@@ -106,7 +107,8 @@ def rechunk(
         What will be read most; by default ``all``.
     chunks : mapping, optional
         Elements of a chunk by dimension; -1 is all. Other dimensions keep the chunks of the
-        source, or follow `access` where it is given.
+        source, also in variables that have none of these, or follow `access` where it is given.
+        A contiguous variable has no chunks to keep: it gets those of ``all``.
     level : int, optional
         Of deflate; 0: none. By default that of the source's variable, or 4 where it has none.
     memory : int
@@ -126,7 +128,8 @@ def rechunk(
     ------
     StorageError
         If the target exists or is the source, a dimension of `chunks` is in no variable, a chunk
-        does not fit into `memory`, or the disk is full.
+        or a variable that is copied whole does not fit into `memory`, groups use an unlimited
+        dimension of an enclosing one that has no small variable along it, or the disk is full.
     ChangedFile
         If the source changed meanwhile.
     FileNotFoundError, PermissionError
@@ -139,7 +142,10 @@ def rechunk(
     if origin.resolve() == path:
         raise StorageError(f"{path} is the source itself", hint="write to another name")
     before = _state(origin)
-    with open_raw(origin, min(REQUEST, memory // 16)) as raw, part_file(path) as part:
+    with (
+        open_raw(origin, min(REQUEST, memory // 16), memory) as raw,
+        part_file(path, overwrite) as part,
+    ):
         plans = _skeleton(raw, part, access, dict(chunks or {}), level)
         ways = [_way(origin, large, plan, memory // HELD) for large, plan in plans]
         turned = _Turning(part, path.parent, workers or cores.cores(), progress)
@@ -170,8 +176,7 @@ def _skeleton(
     try:
         plans = []
         for one in large:
-            dataset = sink.dataset(one.path)
-            plan = plan_of(dataset, one.shape) if dataset is not None else "it is not in the file"
+            plan = sink.plan(one.path, one.shape) or "it is not in the file"
             if isinstance(plan, str):
                 raise StorageError(f"{one.path} cannot be written with other chunks: {plan}")
             plans.append((one, plan))

@@ -3,7 +3,8 @@
 In this process a task computes a block, encodes it and writes it, so that no more blocks are held
 than there are threads. On a cluster the workers encode, the bytes travel to the process that
 called, and that writes them: a window of blocks is under way at a time, so that neither side
-holds more.
+holds more. The exception are blocks that share most of their work (see `_batches`): the scheduler
+gets all of them at once, and the workers hold what Dask lets them.
 """
 
 from __future__ import annotations
@@ -184,7 +185,9 @@ def _packed(block: Any, starts: Any, plan: Plan, block_id: tuple[int, ...], job:
         job,
         np.array([chunk.origin for chunk in chunks], np.int64),
         np.array([len(chunk.data) for chunk in chunks], np.int64),
-        np.concatenate([np.frombuffer(chunk.data, np.uint8) for chunk in chunks]),
+        np.concatenate(
+            [np.empty(0, np.uint8), *(np.frombuffer(chunk.data, np.uint8) for chunk in chunks)]
+        ),
         block.size * plan.dtype.itemsize,
     )
     return out

@@ -15,7 +15,7 @@ __all__ = ["ADVISED", "OTHERS", "PIECES", "TUNED", "USUAL", "Sample", "Subject"]
 ADVISED, TUNED, USUAL, PIECES = "advised", "tuned", "usual", "pieces"
 
 OTHERS = {
-    TUNED: "engine netcdf4 with a file in one block",
+    TUNED: "engine netcdf4 with the sample in one block",
     USUAL: "engine netcdf4 with xarray's chunks={}",
     PIECES: "engine hpclaunch with chunks={}",
 }

@@ -8,8 +8,10 @@ killed outright leaves a ``.NAME.RANDOM.part``, which may be deleted.
 from __future__ import annotations
 
 import errno
+import math
 import os
 import secrets
+import stat
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,7 +22,7 @@ from hpclaunch.errors import StorageError
 from hpclaunch.storage.encode import KNOWN, Plan, Stored
 from hpclaunch.storage.layout import Filter
 
-__all__ = ["ChunkFile", "checked_target", "part_file", "plan_of", "said"]
+__all__ = ["ChunkFile", "checked_target", "no_room", "part_file", "said"]
 
 NO_ROOM = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota is used up"}
 
@@ -31,12 +33,12 @@ def checked_target(path: str | os.PathLike[str], overwrite: bool = True) -> Path
     Raises
     ------
     StorageError
-        If it is a directory, or exists and must not be replaced.
+        If it is a directory, a device or a pipe, or exists and must not be replaced.
     FileNotFoundError, NotADirectoryError, PermissionError
-        If its directory is missing, no directory or not writable.
+        If its directory is missing, no directory or not writable, or it is itself protected
+        against writing.
     """
-    given = Path(os.path.expandvars(os.fspath(path))).expanduser()
-    target = given.resolve()
+    target = Path(os.fspath(path)).expanduser().resolve()
     folder = target.parent
     if not folder.exists():
         raise FileNotFoundError(errno.ENOENT, "there is no such directory to write to", str(folder))
@@ -45,27 +47,40 @@ def checked_target(path: str | os.PathLike[str], overwrite: bool = True) -> Path
     if target.is_dir():
         raise StorageError(f"{target} is a directory", hint="give the name of a file in it")
     if target.exists() and not overwrite:
-        raise StorageError(f"{target} exists", hint="--overwrite or overwrite=True replaces it")
+        raise _exists(target)
+    if target.exists() and not target.is_file():
+        raise StorageError(
+            f"{target} is no regular file", hint="devices and pipes are not replaced: name a file"
+        )
+    if target.exists() and not os.access(target, os.W_OK):
+        raise PermissionError(errno.EACCES, "this file is protected against writing", str(target))
     if not os.access(folder, os.W_OK | os.X_OK):
         raise PermissionError(errno.EACCES, "this directory is not writable", str(folder))
     return target
 
 
+def _exists(target: Path) -> StorageError:
+    return StorageError(f"{target} exists", hint="--overwrite or overwrite=True replaces it")
+
+
 @contextmanager
-def part_file(target: Path) -> Iterator[Path]:
+def part_file(target: Path, overwrite: bool = True) -> Iterator[Path]:
     """An empty file beside the target, that takes its name when the block ends well.
+
+    Meanwhile only its owner may read it. In the end it has the permissions and, where that is
+    allowed, the group of the file that it replaces, or those of any new file there.
 
     Raises
     ------
     StorageError
-        If the disk is full.
+        If the disk is full, or the target came into being meanwhile and must not be replaced.
     """
     part = target.with_name(f".{target.name[:200]}.{secrets.token_hex(4)}.part")
     try:
-        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        mode = _created(part)
         yield part
-        _flushed(part)
-        part.replace(target)
+        _flushed(part, target, mode)
+        _named(part, target, overwrite)
         _flush_folder(target.parent)
     except BaseException as error:
         told = _told(error, target) if isinstance(error, OSError | RuntimeError) else None
@@ -76,15 +91,57 @@ def part_file(target: Path) -> Iterator[Path]:
         raise
 
 
-def _flushed(part: Path) -> None:
-    mask = os.umask(0)
-    os.umask(mask)
+def _created(part: Path) -> int:
+    """Make the file, closed to others; the permissions that the system would give to it."""
+    descriptor = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    try:
+        mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+        os.fchmod(descriptor, 0o600)
+    finally:
+        os.close(descriptor)
+    return mode
+
+
+def _flushed(part: Path, target: Path, mode: int) -> None:
     descriptor = os.open(part, os.O_RDWR)
     try:
-        os.fchmod(descriptor, 0o666 & ~mask)
+        with suppress(FileNotFoundError):
+            mode = _kept(descriptor, target.stat())
+        os.fchmod(descriptor, mode)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _kept(descriptor: int, older: os.stat_result) -> int:
+    """Give a file the group of an older one; the permissions that it shall have.
+
+    Where the group may not be given, this user's own may do no more than everybody.
+    """
+    with suppress(OSError):
+        os.fchown(descriptor, -1, older.st_gid)
+    mode = older.st_mode & 0o777
+    if os.fstat(descriptor).st_gid != older.st_gid:
+        mode &= 0o707 | (mode & 0o007) << 3
+    return mode
+
+
+def _named(part: Path, target: Path, overwrite: bool) -> None:
+    """Give the file its name; a name that is taken is replaced only where it may be."""
+    if overwrite:
+        part.replace(target)
+        return
+    try:
+        os.link(part, target)
+    except FileExistsError:
+        if not part.samefile(target):  # NFS may tell of a link that it made itself
+            raise _exists(target) from None
+    except OSError:  # no second names here
+        if target.exists():
+            raise _exists(target) from None
+        part.replace(target)
+        return
+    part.unlink()
 
 
 def _flush_folder(folder: Path) -> None:
@@ -106,11 +163,32 @@ def said(error: BaseException) -> int | None:
     return known[0] if known else None
 
 
-def _told(error: BaseException, target: Path) -> StorageError | None:
+def no_room(error: BaseException, folder: Path | None = None) -> str:
+    """Why there was no room for what failed with this error; "" where that was not the reason.
+
+    Parameters
+    ----------
+    error : BaseException
+    folder : Path, optional
+        Where it was written: netCDF tells no more than "HDF error", so that the free space is
+        looked at.
+    """
     number = said(error)
     if number in NO_ROOM:
+        return NO_ROOM[number]
+    if number is None and folder is not None and "HDF error" in str(error):
+        with suppress(OSError, AttributeError):
+            free = os.statvfs(folder)
+            if free.f_bavail * free.f_frsize < 2**20:
+                return NO_ROOM[errno.ENOSPC]
+    return ""
+
+
+def _told(error: BaseException, target: Path) -> StorageError | None:
+    number = said(error)
+    if why := no_room(error, target.parent):
         return StorageError(
-            f"{target} was not written: {NO_ROOM[number]}",
+            f"{target} was not written: {why}",
             hint="make room or write elsewhere; nothing is left behind, an older file is as it was",
         )
     if number == errno.EFBIG:
@@ -118,15 +196,14 @@ def _told(error: BaseException, target: Path) -> StorageError | None:
             f"{target} was not written: it became larger than this process may write",
             hint="`ulimit -f` shows the limit on the size of a file",
         )
-    if "HDF error" in str(error):  # netCDF tells no more
-        free = os.statvfs(target.parent)
-        if free.f_bavail * free.f_frsize < 2**20:
-            return _told(OSError(errno.ENOSPC, ""), target)
     return None
 
 
 class ChunkFile:
     """The chunked datasets of one file, into which encoded chunks are put, one at a time.
+
+    Each call holds xarray's lock of the HDF5 library, which netCDF4 and h5py may share. Blocks
+    that are read by xarray's engines at the same time take it too.
 
     Parameters
     ----------
@@ -136,15 +213,44 @@ class ChunkFile:
 
     def __init__(self, part: Path) -> None:
         import h5py
+        from xarray.backends.locks import HDF5_LOCK
 
-        self._file = h5py.File(part, "r+", locking=False)
+        self._library: Any = HDF5_LOCK
         self._lock = threading.Lock()
         self._open = True
         self._datasets: dict[str, Any] = {}
         self.chunks = 0
         self.stored = 0
+        with self._library:
+            self._file = h5py.File(part, "r+", locking=False)
 
-    def dataset(self, path: str) -> Any:
+    def plan(self, path: str, shape: tuple[int, ...]) -> Plan | str | None:
+        """How a netCDF variable's chunks are made, or why they are left to the HDF5 library.
+
+        None where the file has no such dataset.
+        """
+        with self._library:
+            found = self._find(path)
+            return None if found is None else _plan_of(found, shape)
+
+    def extend(self, sizes: dict[str, int]) -> None:
+        """Give unlimited dimensions that no variable of their own describes their length."""
+        with self._library:
+            for path, size in sizes.items():
+                scale = self._file.get(path)
+                if scale is not None and scale.maxshape == (None,) and scale.shape[0] < size:
+                    scale.resize((size,))
+
+    def put(self, plan: Plan, chunk: Stored) -> None:
+        """Write one chunk. Thread-safe; HDF5 allows one at a time."""
+        with self._lock, self._library:
+            if not self._open:
+                raise StorageError(f"{plan.path} is written no more: the file was closed")
+            self._dataset(plan).id.write_direct_chunk(chunk.origin, chunk.data)
+            self.chunks += 1
+            self.stored += len(chunk.data)
+
+    def _find(self, path: str) -> Any:
         """The dataset of a netCDF variable, or None: netCDF prefixes some names."""
         folder, _, name = path.rpartition("/")
         for candidate in (path, f"{folder}/_nc4_non_coord_{name}"):
@@ -153,26 +259,10 @@ class ChunkFile:
                 return found
         return None
 
-    def extend(self, sizes: dict[str, int]) -> None:
-        """Give unlimited dimensions that no variable of their own describes their length."""
-        for path, size in sizes.items():
-            scale = self._file.get(path)
-            if scale is not None and scale.maxshape == (None,) and scale.shape[0] < size:
-                scale.resize((size,))
-
-    def put(self, plan: Plan, chunk: Stored) -> None:
-        """Write one chunk. Thread-safe; HDF5 allows one at a time."""
-        with self._lock:
-            if not self._open:
-                raise StorageError(f"{plan.path} is written no more: the file was closed")
-            self._dataset(plan).id.write_direct_chunk(chunk.origin, chunk.data)
-            self.chunks += 1
-            self.stored += len(chunk.data)
-
     def _dataset(self, plan: Plan) -> Any:
         found = self._datasets.get(plan.path)
         if found is None:
-            found = self._datasets[plan.path] = self.dataset(plan.path)
+            found = self._datasets[plan.path] = self._find(plan.path)
             if found.shape != plan.shape:
                 found.resize(plan.shape)  # of an unlimited dimension
         return found
@@ -185,10 +275,9 @@ class ChunkFile:
         StorageError
             If they differ.
         """
-        expected = 1
-        for n in plan.grid:
-            expected *= n
-        found = self._dataset(plan).id.get_num_chunks()
+        expected = math.prod(plan.grid)
+        with self._library:
+            found = self._dataset(plan).id.get_num_chunks()
         if found != expected:
             raise StorageError(
                 f"{plan.path} has {found} of its {expected} chunks",
@@ -196,7 +285,7 @@ class ChunkFile:
             )
 
     def close(self) -> None:
-        with self._lock:
+        with self._lock, self._library:
             if self._open:
                 self._open = False
                 self._datasets.clear()
@@ -208,8 +297,7 @@ class ChunkFile:
             self.close()
 
 
-def plan_of(dataset: Any, shape: tuple[int, ...]) -> Plan | str:
-    """How a dataset's chunks are made, or why they are left to the HDF5 library."""
+def _plan_of(dataset: Any, shape: tuple[int, ...]) -> Plan | str:
     import h5py
 
     if dataset.chunks is None:

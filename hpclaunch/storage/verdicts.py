@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 from hpclaunch.storage.advice import Advice, Gain
+from hpclaunch.storage.blocks import Machine, fits
 from hpclaunch.storage.describe import VariableFacts
 from hpclaunch.storage.sample import PIECES, TUNED, USUAL, Sample
 
@@ -36,6 +36,7 @@ def judged(
     advice: tuple[Advice, ...],
     sample: Sample,
     leader: VariableFacts,
+    machine: Machine,
     *,
     index: Callable[[], Gain | str],
 ) -> tuple[Advice, ...]:
@@ -48,34 +49,50 @@ def judged(
     sample : Sample
     leader : VariableFacts
         What was measured with.
+    machine : Machine
     index : callable
         Measures the gain of an index, or says why not.
     """
-    found = tuple(_judged(one, sample, leader, index) for one in advice)
-    rather = any(one.key == "engine" and one.reason.startswith("faster") for one in found)
-    if not rather:
+    found = tuple(_judged(one, sample, leader, machine, index) for one in advice)
+    if not any(one.key == "engine" and one.reason.startswith("faster") for one in found):
         return found
-    whole: dict[str, Any] = {
-        "reason": "a file in one block",
-        "gains": (),
-        "unmeasured": "the engine was measured with them",
-    }
     return tuple(
-        replace(one, value=dict.fromkeys(leader.dims, -1), **whole)
-        if (one.key, one.about) == ("chunks", leader.name)
+        _of_netcdf4(rule, sample, leader, machine)
+        if (rule.key, rule.about) == ("chunks", leader.name)
         else one
-        for one in found
+        for one, rule in zip(found, advice, strict=True)
     )
 
 
+def _of_netcdf4(rule: Advice, sample: Sample, leader: VariableFacts, machine: Machine) -> Advice:
+    """The chunks for engine netcdf4: a file in one block where that was tried, else the rule's."""
+    if not _tried_whole(sample, leader, machine):
+        return replace(rule, unmeasured="the engine was measured with the sample in one block")
+    return replace(
+        rule,
+        value=dict.fromkeys(leader.dims, -1),
+        reason="a file in one block",
+        unmeasured="the engine was measured with them",
+    )
+
+
+def _tried_whole(sample: Sample, leader: VariableFacts, machine: Machine) -> bool:
+    """Whether the sample was all of the variable in its files, and such blocks fit into memory."""
+    return sample.region == leader.shape and (leader.nbytes or 0) <= fits(machine)
+
+
 def _judged(
-    one: Advice, sample: Sample, leader: VariableFacts, index: Callable[[], Gain | str]
+    one: Advice,
+    sample: Sample,
+    leader: VariableFacts,
+    machine: Machine,
+    index: Callable[[], Gain | str],
 ) -> Advice:
     if one.key == "engine" and one.value == "hpclaunch":
         gains = (sample.gain(TUNED), sample.gain(USUAL))
         return _or_rather(replace(one, gains=tuple(filter(None, gains))), "netcdf4")
     if one.key == "chunks":
-        return _chunks(one, sample, leader)
+        return _chunks(one, sample, leader, machine)
     if one.key == "index":
         tried = index()
         if isinstance(tried, Gain):
@@ -84,13 +101,16 @@ def _judged(
     return one
 
 
-def _chunks(one: Advice, sample: Sample, leader: VariableFacts) -> Advice:
+def _chunks(one: Advice, sample: Sample, leader: VariableFacts, machine: Machine) -> Advice:
     if one.about != leader.name:
         return replace(one, unmeasured=f"only {leader.name} was read")
     gain = sample.gain(PIECES)
     if gain is not None:
+        measured = replace(one, gains=(gain,))
+        if leader.chunks is None and not _tried_whole(sample, leader, machine):
+            return measured
         own = dict(zip(leader.dims, leader.chunks or leader.shape, strict=True))
-        return _or_rather(replace(one, gains=(gain,)), own)
+        return _or_rather(measured, own)
     if isinstance(one.value, dict) and leader.chunks == tuple(one.value.values()):
         return replace(one, unmeasured="chunks={} makes the same")
     return replace(one, unmeasured="there was no time to try chunks={}")

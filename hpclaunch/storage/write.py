@@ -13,7 +13,7 @@ from hpclaunch.storage import cores
 from hpclaunch.storage.chunking import Access, access_as, aligned_blocks
 from hpclaunch.storage.run import Job, cluster_client, fill, fill_plainly
 from hpclaunch.storage.skeleton import Pending, Skeleton, make_skeleton, with_encodings
-from hpclaunch.storage.target import ChunkFile, checked_target, part_file, plan_of
+from hpclaunch.storage.target import ChunkFile, checked_target, part_file
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -68,7 +68,7 @@ def to_netcdf(
     Blocks are encoded and deflated by Dask's threads, or by the workers of the cluster whose
     client is active, and written by this process. In this process as many blocks are held as Dask
     has threads, each with its encoded form; on a cluster three blocks per worker thread are under
-    way. The file appears under its name when it is whole and on the disk.
+    way, or all where blocks share most of their work. The file appears under its name when it is whole and on the disk.
 
     Variables that are not made of Dask blocks, strings, characters, enumerations, contiguous
     variables, other filters than shuffle, deflate and fletcher32, and values that netCDF rounds
@@ -107,7 +107,8 @@ def to_netcdf(
     Raises
     ------
     StorageError
-        If the target is one of the files that the dataset still reads from, the disk is full, or
+        If the target is a file that the dataset still reads from, as far as the encodings tell
+        (``source``: of several files opened as one only the first is known), the disk is full, or
         the blocks lie so across the chunks that cutting them anew would need too much memory.
     FileNotFoundError, NotADirectoryError, PermissionError
         If the target's directory is missing, none or not writable.
@@ -124,7 +125,7 @@ def to_netcdf(
     _refuse_own_source(dataset, target)
     free = _unlimited(dataset, unlimited_dims)
     chosen, asked = with_encodings(dataset, encoding or {}, access, level, free)
-    with part_file(target) as part:
+    with part_file(target, overwrite) as part:
         skeleton = make_skeleton(part, chosen, asked, group=group, unlimited_dims=unlimited_dims)
         written = _fill(part, skeleton, group, free, memory, progress)
     return Written(target, *written)
@@ -186,8 +187,8 @@ def _sorted_out(
     sink = ChunkFile(part)
     try:
         for one in skeleton.pending:
-            found = sink.dataset("/".join(["", *_folders(group), one.name]))
-            plan = plan_of(found, one.source.shape) if found is not None else "it has another name"
+            path = "/".join(["", *_folders(group), one.name])
+            plan = sink.plan(path, one.source.shape) or "it has another name"
             if one.lossy:
                 plan = "netCDF rounds its values"
             elif not one.source.size:

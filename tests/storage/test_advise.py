@@ -261,22 +261,34 @@ def test_the_page_cache_is_asked_without_reading(files):
 # verdicts
 
 
-def sample_of(**times: list[float]) -> Sample:
+def sample_of(region: tuple[int, ...] = (4, 20, 20), **times: list[float]) -> Sample:
     rounds = len(times[ADVISED])
     every = {name: tuple(one) for name, one in times.items()}
-    return Sample("v", ("f",), (4, 20, 20), 100, 100, 2, None, rounds, 1.0, every, {})
+    return Sample("v", ("f",), region, 100, 100, 2, None, rounds, 1.0, every, {})
 
 
-def verdict(**times: list[float]) -> dict[str, Advice]:
-    facts = describe(index(variable("v", chunked((4, 20, 20), (2, 10, 10)))))
+ROOM = Machine(memory=2**30)
+
+
+def verdict(
+    layout=None, region=(4, 20, 20), machine=ROOM, **times: list[float]
+) -> dict[str, Advice]:
+    layout = layout or chunked((4, 20, 20), (2, 10, 10))
+    facts = describe(index(variable("v", layout)))
     (leader,) = facts.variables
     rules = (
         Advice("engine", "hpclaunch", "rule"),
         Advice("chunks", dict.fromkeys(leader.dims, 20), "rule", "v"),
         Advice("index", "hpclaunch data index FILE...", "rule"),
     )
-    found = judged(rules, sample_of(**times), leader, index=lambda: "no cache")
+    found = judged(rules, sample_of(region, **times), leader, machine, index=lambda: "no cache")
     return {one.key: one for one in with_code(found, "all", "v")}
+
+
+@pytest.mark.parametrize("access", ACCESSES)
+def test_files_are_to_be_written_as_the_advice_counts(access):
+    (_, told) = with_code([Advice("rechunk", {"x": 2}, "r", "v")], access, None)
+    assert told.code == "hpclaunch data rechunk SRC DST --access all"
 
 
 def test_a_rule_that_won_stays():
@@ -292,6 +304,21 @@ def test_an_engine_that_won_is_advised_instead():
     assert found["engine"].value == "netcdf4" and "faster on the sample" in found["engine"].reason
     assert set(found["chunks"].value.values()) == {-1}
     assert found["open"].code == found["chunks"].code and 'engine="netcdf4"' in found["open"].code
+
+
+@pytest.mark.parametrize(
+    ("region", "machine"), [((2, 20, 20), ROOM), ((4, 20, 20), Machine(threads=8, memory=2**14))]
+)
+def test_whole_files_are_not_advised_where_they_were_not_tried_or_do_not_fit(region, machine):
+    times = {"advised": [2, 2], "tuned": [1, 1], "usual": [9, 9], "pieces": [1, 1]}
+    found = verdict(region=region, machine=machine, **times)
+    assert found["engine"].value == "netcdf4"
+    assert (set(found["chunks"].value.values()), found["chunks"].reason) == ({20}, "rule")
+    assert found["chunks"].gains == () and "sample in one block" in found["chunks"].unmeasured
+    times = {"advised": [2, 2], "tuned": [3, 3], "usual": [9, 9], "pieces": [1, 1]}
+    plain = contiguous((4, 20, 20))
+    assert set(verdict(plain, region, machine, **times)["chunks"].value.values()) == {20}
+    assert list(verdict(plain, **times)["chunks"].value.values()) == [4, 20, 20]
 
 
 def test_chunks_that_won_are_advised_instead():

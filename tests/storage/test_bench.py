@@ -46,7 +46,7 @@ def few(monkeypatch):
         monkeypatch.setattr(place, "find_spec", lambda name: True if name == "dask" else None)
 
 
-def made(**rates: tuple[float, ...]) -> Benchmark:
+def made(cold: bool | None = True, **rates: tuple[float, ...]) -> Benchmark:
     """A result with these rates; ``_`` stands for the first ``/``."""
     facts = {
         "machine": {"node": "n1", "cores": 4, "versions": {"xarray": "1"}},
@@ -54,7 +54,7 @@ def made(**rates: tuple[float, ...]) -> Benchmark:
         "sizes": {"large": MIB, "field": 1000, "stored": {"deflated": 500}},
     }
     measures = tuple(
-        Measure(key.replace("_", "/", 1), key, "MiB/s", some, True) for key, some in rates.items()
+        Measure(key.replace("_", "/", 1), key, "MiB/s", some, cold) for key, some in rates.items()
     )
     return Benchmark(facts, measures, {})
 
@@ -67,6 +67,26 @@ def test_a_benchmark_measures_every_task(result):
         assert {f"{task}/hpclaunch", f"{task}/netcdf4"} <= {one.key for one in result.measures}
     assert all(one.low > 0 for one in result.measures)
     assert not any("failed" in why for why in result.left_out.values())
+
+
+def test_small_files_are_told_to_be_warm(result):
+    cold = {one.key: one.cold for one in result.measures if one.task == "files"}
+    assert cold == {
+        "files/create": None,
+        "files/stat": False,
+        "files/open": False,
+        "files/remove": None,
+    }
+    assert any("out of its memory" in sentence for sentence in meaning(result))
+
+
+def test_a_file_is_opened_once_in_a_round(few, tmp_path):
+    opened = []
+    field = bench_netcdf.make_field(MIB)
+    ways = [bench_netcdf.Reader("x", "deflated", lambda path: opened.append(path) or field)]
+    found = bench_netcdf.stores(field, tmp_path)
+    (case,) = [one for one in bench_netcdf.read_cases(field, found, ways) if one.task == "open"]
+    assert case.run(Clock(60)) == len(opened) == 1
 
 
 def test_a_benchmark_tells_of_machine_place_and_sizes(result):
@@ -197,19 +217,28 @@ def test_a_directory_that_is_nearly_full_is_refused(monkeypatch, tmp_path):
         storage.bench(tmp_path)
     with pytest.raises(StorageError, match="with a size of 64 MiB") as told:
         storage.bench(tmp_path, size=64 * MIB)
-    assert "--size 2 MiB" in told.value.hint
+    assert "--size 1MiB " in told.value.hint  # 10 % are for this and 1000 small files
     assert list(tmp_path.iterdir()) == []
 
 
 def test_sizes_are_a_small_share_of_what_is_free(monkeypatch, tmp_path):
     monkeypatch.setattr(os, "statvfs", statvfs(10000 * MIB))
     assert 4 * largest_size(tmp_path, None, 100) <= 200 * MIB
-    assert largest_size(tmp_path, 250 * MIB, 100) == 250 * MIB
+    assert largest_size(tmp_path, 249 * MIB, 100) == 249 * MIB
     monkeypatch.setattr(os, "statvfs", statvfs(10**15))
     assert largest_size(tmp_path, None, 100) == 1024 * MIB
     monkeypatch.setattr(os, "statvfs", statvfs(10**15, inodes=1000))
     with pytest.raises(StorageError, match="1000 more files only"):
         largest_size(tmp_path, None, 100)
+
+
+def test_small_files_count_by_the_blocks_they_take(monkeypatch, tmp_path):
+    found = SimpleNamespace(f_bavail=1000, f_frsize=MIB, f_favail=10**6, f_files=10**7)
+    monkeypatch.setattr(os, "statvfs", lambda _: found)
+    assert largest_size(tmp_path, None, 0) == 5 * MIB
+    assert largest_size(tmp_path, None, 4) == 4 * MIB
+    with pytest.raises(StorageError, match="20 MiB of small files"):
+        largest_size(tmp_path, None, 20)
 
 
 def test_a_benchmark_stays_inside_of_its_footprint(few, monkeypatch, tmp_path):
@@ -247,6 +276,22 @@ def test_a_full_disk_is_found_below_other_errors():
     except RuntimeError as error:
         assert is_full(error)
     assert not is_full(OSError(errno.EIO, "broken"))
+    assert not is_full(OSError(errno.EFBIG, "File too large"))
+    assert is_full(OSError("Can't write data (file write failed: errno = 122, error message)"))
+
+
+def test_an_error_of_netcdf_is_that_of_a_full_disk_where_it_is_full(monkeypatch, tmp_path):
+    error = RuntimeError("NetCDF: HDF error")
+    assert not is_full(error, tmp_path)
+    monkeypatch.setattr(os, "statvfs", statvfs(MIB // 2))
+    assert is_full(error, tmp_path) and not is_full(error)
+    assert not is_full(RuntimeError("NetCDF: Bad chunk sizes"), tmp_path)
+
+    def fail(_):
+        raise error
+
+    with pytest.raises(RuntimeError, match="HDF error"):
+        measure([Case("t/a", "a", "1/s", fail)], Clock(9), Findings(), directory=tmp_path)
 
 
 def test_rounds_are_interleaved_and_end_with_their_time():
@@ -297,6 +342,7 @@ def test_results_are_compared_by_ratio_and_spread():
 def test_words_say_what_bounds_reading():
     fast = made(**{"sequential_8 MiB": (1000.0,), "all_netcdf4": (400.0,)})
     assert "bound by decoding" in meaning(fast)[0]
+    assert meaning(made(None, **{"sequential_8 MiB": (1000.0,), "all_netcdf4": (400.0,)})) == ()
     slow = made(**{"sequential_8 MiB": (100.0,), "all_netcdf4": (190.0,)})
     assert "bound by the file system" in meaning(slow)[0]
 
@@ -325,6 +371,31 @@ def test_a_plot_that_cannot_be_made_is_told_before_measuring(monkeypatch, tmp_pa
         assert main(["data", "bench", str(tmp_path), "--plot", str(tmp_path / name)]) == 1
         assert words in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_plot_that_may_not_be_written_is_told_before_measuring(monkeypatch, tmp_path):
+    (tmp_path / "dir.png").mkdir()
+    with pytest.raises(StorageError, match=r"dir\.png cannot be written"):
+        bench_plot.check_plot(tmp_path / "dir.png")
+    (tmp_path / "old.png").touch()
+    for name, refused in (("new.png", tmp_path), ("old.png", tmp_path / "old.png")):
+        monkeypatch.setattr(os, "access", lambda path, _, refused=refused: path != refused)
+        with pytest.raises(StorageError, match="cannot be written"):
+            bench_plot.check_plot(tmp_path / name)
+
+
+def test_a_result_is_printed_before_a_plot_fails(monkeypatch, tmp_path, capsys):
+    path = tmp_path / "one.json"
+    path.write_text(json.dumps(made(all_netcdf4=(10.0, 11.0)).to_dict()))
+
+    def fail(*_):
+        raise StorageError("no room for a plot")
+
+    monkeypatch.setattr(bench_plot, "plot", fail)
+    typed = ["data", "bench", "--compare", str(path), str(path), "--plot", str(tmp_path / "p.png")]
+    assert main(typed) == 1
+    told = capsys.readouterr()
+    assert "NEW / OLD" in told.out and "no room for a plot" in told.err
 
 
 def test_the_command_measures_prints_and_compares(few, tmp_path, capsys, result):

@@ -122,6 +122,14 @@ def test_values_attributes_and_groups_stay(tmp_path, access, memory, unlimited):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.nc", "b.nc"]
 
 
+def test_chunks_stay_where_no_dimension_of_a_variable_is_named(tmp_path):
+    source = make(tmp_path / "a.nc")
+    done = rechunk(source, tmp_path / "b.nc", chunks={"level": -1})
+    after = {one.path: one.after for one in done.variables}
+    assert (after["/tas"], after["/packed"]) == ((1, 40, 50), (7, 9, 11))
+    assert after["/a/b/deep"] == (3, 5, 20, 25)
+
+
 def test_maps_to_series_go_through_a_file_where_memory_is_short(tmp_path):
     source = make(tmp_path / "a.nc", shape=(300, 40, 50))
     chunks = {"time": -1, "lat": 4, "lon": 5}
@@ -289,6 +297,7 @@ def test_the_command(tmp_path, capsys):
         ["--chunks", "time"],
         ["--chunks", "time=0"],
         ["--memory", "4"],
+        ["--memory", "0 GB"],
         ["--level", "10"],
         ["--workers", "0"],
         ["--access", "point"],
@@ -306,3 +315,70 @@ def test_wrong_words(tmp_path, wrong, capsys):
 def test_a_source_that_is_missing(tmp_path, capsys):
     assert main(["data", "rechunk", str(tmp_path / "none.nc"), str(tmp_path / "b.nc")]) == 1
     assert "none.nc: No such file" in capsys.readouterr().err
+
+
+def test_errors_of_the_libraries_are_told(tmp_path, capsys, monkeypatch):
+    for error in (RuntimeError("NetCDF: Bad chunk sizes."), ValueError("no such type")):
+
+        def fail(*_, error=error, **__):
+            raise error
+
+        monkeypatch.setattr(raw, "make_skeleton", fail)
+        source = make(tmp_path / "a.nc")
+        assert main(["data", "rechunk", str(source), str(tmp_path / "b.nc")]) == 1
+        assert f"a.nc cannot be written anew: {error}" in capsys.readouterr().err
+        assert [one.name for one in tmp_path.iterdir()] == ["a.nc"]
+
+
+def test_a_command_that_is_terminated_leaves_nothing(tmp_path):
+    program = """
+        import os, signal, sys
+        from hpclaunch.cli import main
+        from hpclaunch.storage import raw
+        raw.make_skeleton = lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM)
+        sys.exit(main(["data", "rechunk", *sys.argv[1:]]))
+    """
+    source = make(tmp_path / "a.nc")
+    ran = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program), str(source), str(tmp_path / "b.nc")],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 130, ran.stderr
+    assert [one.name for one in tmp_path.iterdir()] == ["a.nc"]
+
+
+def test_what_is_copied_whole_has_to_fit_into_memory(tmp_path):
+    with netCDF4.Dataset(tmp_path / "a.nc", "w") as file:
+        file.createDimension("x", 10**6)
+        file.createVariable("letter", "S1", ("x",))[:] = np.full(10**6, b"a")
+    with pytest.raises(StorageError, match="/letter has 1 MiB and is copied whole"):
+        rechunk(tmp_path / "a.nc", tmp_path / "b.nc", memory=2**19)
+    rechunk(tmp_path / "a.nc", tmp_path / "b.nc", memory=2**20)
+    with netCDF4.Dataset(tmp_path / "b.nc") as made:
+        assert (made["letter"][:] == b"a").all()
+
+
+@pytest.mark.parametrize("coordinate", [False, True])
+def test_an_unlimited_dimension_of_an_enclosing_group_stays_one(tmp_path, coordinate):
+    source, target = tmp_path / "a.nc", tmp_path / "b.nc"
+    with netCDF4.Dataset(source, "w") as file:
+        file.createDimension("time", None)
+        file.createDimension("x", 50)
+        if coordinate:
+            file.createVariable("time", "f8", ("time",))[:] = np.arange(40)
+        inner = file.createGroup("g")
+        inner.createVariable("v", "f4", ("time", "x"))[:] = np.ones((40, 50))
+        own = file.createGroup("own")
+        own.createDimension("time", 7)
+        own.createVariable("w", "f4", ("time", "x"))[:] = np.ones((7, 50))
+    if not coordinate:
+        with pytest.raises(StorageError, match="groups below / use its unlimited dimension time"):
+            rechunk(source, target)
+        assert not target.exists()
+        return
+    rechunk(source, target)
+    with netCDF4.Dataset(target) as made:
+        assert made.dimensions["time"].isunlimited()
+        assert "time" not in made["g"].dimensions
+        assert not made["own"].dimensions["time"].isunlimited()
+        assert (made["g/v"][:] == 1).all() and made["g/v"].shape == (40, 50)

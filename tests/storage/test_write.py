@@ -21,7 +21,7 @@ import pytest
 import xarray as xr
 
 from hpclaunch.errors import StorageError
-from hpclaunch.storage import encode, to_netcdf
+from hpclaunch.storage import encode, run, target, to_netcdf
 from hpclaunch.storage.layout import DEFLATE, FLETCHER32, SHUFFLE
 
 pytestmark = pytest.mark.pure
@@ -392,3 +392,91 @@ def test_a_full_disk_is_told_by_its_number():
     assert said(OSError(errno.ENOSPC, "no")) == errno.ENOSPC
     assert said(OSError("Can't write (file write failed: errno = 28, error message)")) == 28
     assert said(RuntimeError("NetCDF: HDF error")) is None
+
+
+def test_the_library_is_used_only_with_xarrays_lock_of_it(tmp_path, monkeypatch):
+    from xarray.backends.locks import HDF5_LOCK
+
+    held = []
+    for name in ("_dataset", "_find"):
+        call = getattr(target.ChunkFile, name)
+        monkeypatch.setattr(
+            target.ChunkFile, name, _telling(call, lambda: held.append(HDF5_LOCK.locked()))
+        )
+    to_netcdf(climate(), tmp_path / "a.nc", unlimited_dims="time")
+    assert len(held) > 10 and all(held)
+    assert not HDF5_LOCK.locked()
+
+
+def _telling(call, tell):
+    def told(*arguments):
+        tell()
+        return call(*arguments)
+
+    return told
+
+
+def test_a_name_that_is_taken_meanwhile_is_not_replaced(tmp_path, monkeypatch):
+    path = tmp_path / "a.nc"
+    dataset = xr.Dataset({"v": ("x", da.ones(10, chunks=5))})
+
+    def taken(*_):
+        path.write_text("of somebody else")
+
+    for links in (True, False):
+        if not links:
+            monkeypatch.setattr(os, "link", lambda *_: _refuse())
+        with pytest.raises(StorageError, match=r"a\.nc exists"):
+            to_netcdf(dataset, path, overwrite=False, progress=taken)
+        assert path.read_text() == "of somebody else"
+        assert [one.name for one in tmp_path.iterdir()] == ["a.nc"]
+        path.unlink()
+        to_netcdf(dataset, path, overwrite=False)
+        assert [one.name for one in tmp_path.iterdir()] == ["a.nc"]
+        assert path.stat().st_nlink == 1
+        path.unlink()
+
+
+def _refuse():
+    raise OSError(errno.EPERM, "no second names here")
+
+
+def test_permissions_and_group_of_an_older_file_are_kept(tmp_path, monkeypatch):
+    path, groups = tmp_path / "a.nc", []
+    path.touch()
+    path.chmod(0o664)
+    monkeypatch.setattr(os, "fchown", lambda _, user, group: groups.append((user, group)))
+    to_netcdf(climate(), path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o664
+    assert groups == [(-1, path.stat().st_gid)]
+
+
+def test_the_group_of_this_user_may_do_no_more_where_it_is_another(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "fchown", lambda *_: _refuse())
+    with (tmp_path / "a").open("w") as file:
+        other = os.fstat(file.fileno()).st_gid + 1
+        older = os.stat_result((0o100664, 0, 0, 1, 0, other, 0, 0, 0, 0))
+        assert target._kept(file.fileno(), older) == 0o644
+
+
+def test_only_regular_files_that_may_be_written_are_replaced(tmp_path, monkeypatch):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(StorageError, match="no regular file"):
+        to_netcdf(climate(), tmp_path / "pipe")
+    path = tmp_path / "a.nc"
+    path.touch()
+    monkeypatch.setattr(os, "access", lambda name, _: name != path)
+    with pytest.raises(PermissionError, match="protected"):
+        to_netcdf(climate(), path)
+    assert path.read_bytes() == b""
+
+
+def test_a_dollar_in_a_name_is_one(tmp_path, monkeypatch):
+    monkeypatch.setenv("HERE", "there")
+    assert target.checked_target(tmp_path / "$HERE.nc").name == "$HERE.nc"
+
+
+def test_a_block_without_values_has_no_chunks():
+    plan = encode.Plan("/v", (4, 3), (2, 3), np.dtype("f4"), bytes(4), ())
+    packet = run._packed(np.empty((0, 3), "f4"), ((0, 0), (0,)), plan, (1, 0), 0)[0, 0]
+    assert list(packet.chunks()) == [] and packet.data.nbytes == packet.nbytes == 0
