@@ -16,6 +16,9 @@ from hpclaunch.storage.source import Source
 
 __all__ = ["CachedRead"]
 
+_PATIENCE = 60.0
+"""Seconds for another call to decode a chunk, before it is done here: it may have been killed."""
+
 
 class CachedRead(ChunkedRead):
     """One selection; chunks of which it takes a part are looked for in the process's cache.
@@ -101,7 +104,7 @@ class CachedRead(ChunkedRead):
     def finish(self) -> None:
         """Wait for chunks that other calls were decoding, and place them."""
         for j, flight in self.deferred:
-            flight.landed.wait()
+            flight.landed.wait(_PATIENCE)
             if flight.data is not None:
                 self._pick(self.ks[j], flight.data)
             else:

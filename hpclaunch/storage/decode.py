@@ -159,11 +159,14 @@ class Pipeline:
             raise CorruptFile(f"{len(stored)} stored bytes cannot hold a chunk of {size}")
         source = addressof(_from_buffer(stored))
         fast = self._fast
-        planes = address if fast is None else borrowed("planes", size).ctypes.data
+        # Beyond some size nobody else keeps what is borrowed: `room` must live until it was read.
+        room = None if fast is None else borrowed("planes", size)
+        planes = address if room is None else room.ctypes.data
         if straight.inflater()(source, len(stored), planes, size, None):
             raise CorruptFile(_NOT_INFLATED.format(size))
         if fast is not None:
             fast(width, size, planes, address)
+        del room
 
     def decode_many(self, sources: list[int], sizes: list[int], into: np.ndarray) -> int:
         """Undo the usual pipeline of chunks of a few kilobytes; only where `many` is true.

@@ -73,10 +73,6 @@ class HpclaunchDataStore(AbstractDataStore):
         """Which dimensions are unlimited."""
         return {"unlimited_dims": set(self.group.unlimited)}
 
-    def close(self) -> None:
-        """Close what the HDF5 library has open for this dataset."""
-        self.origin.close()
-
 
 def _own(values: Mapping[str, Any]) -> dict[str, Any]:
     """Values that whoever opens the file may change; the index is shared."""

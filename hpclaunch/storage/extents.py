@@ -168,7 +168,6 @@ class ExtentRead:
         first = inner[0]
         rest = inner[1:]
         shape = self.box[axis + 1 :]
-        # rows of the result lie like those of the file
         same = all(p.whole for p in rest) and self.out.shape[axis + 1 :] == shape
         same = same and _forward(first)
         for inside, outside, low, high in _cut(first, most):
@@ -221,7 +220,18 @@ class ExtentRead:
             axis = i
         while axis < len(pieces) and pieces[axis].count == 1:
             axis += 1
+        if not self._whole_rows(pieces, axis):
+            # What is not read straight into the result takes a buffer, of a request at most.
+            while axis < len(pieces) - 1 and self.strides[axis] > self.request:
+                axis += 1
         return axis
+
+    def _whole_rows(self, pieces: tuple[Piece, ...], axis: int) -> bool:
+        """Whether rows of the result lie like those of the file."""
+        return (
+            all(p.whole for p in pieces[axis + 1 :])
+            and self.out.shape[axis + 1 :] == self.box[axis + 1 :]
+        )
 
 
 def _through(runs: list[_Run]) -> bool:

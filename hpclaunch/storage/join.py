@@ -18,7 +18,7 @@ __all__ = ["Apart", "Joined", "join"]
 
 _DECODED_BY = (
     *("scale_factor", "add_offset", "_FillValue", "missing_value", "_Unsigned", "dtype"),
-    *("units", "calendar", "valid_range", "valid_min", "valid_max"),
+    *("units", "calendar", "valid_range", "valid_min", "valid_max", "_Encoding"),
 )
 """Attributes that change what stored numbers mean (CF conventions, sections 2.5, 4.4 and 8.1)."""
 
@@ -72,6 +72,9 @@ def join(groups: Sequence[Group], dim: str | None = None) -> Joined:
         raise Apart(f"there is no dimension {dim}")
     for number, group in enumerate(groups[1:], 1):
         _same_form(first, group, dim, number)
+    along = frozenset(name for name, one in first.variables.items() if dim in one.dims)
+    if not along:
+        raise Apart(f"no variable has dimension {dim}")
     order = list(range(len(groups)))
     if not named:
         order = _in_order(groups, dim)
@@ -79,7 +82,7 @@ def join(groups: Sequence[Group], dim: str | None = None) -> Joined:
         dim,
         tuple(order),
         tuple(groups[place].dims[dim] for place in order),
-        frozenset(name for name, one in first.variables.items() if dim in one.dims),
+        along,
     )
 
 
@@ -116,9 +119,12 @@ def _same_form(first: Group, other: Group, dim: str, number: int) -> None:
         ]
         if lengths:
             raise Apart(f"variable {name} of file {number} has another shape")
+        _same_meaning(known, one, number)
         if dim in known.dims:
-            _same_meaning(known, one, number)
-        elif known.values is not None and not _equal(known, one):
+            continue
+        if known.values is None and known.dims == (name,):
+            raise Apart(f"the index does not have the values of coordinate {name}")
+        if known.values is not None and not _equal(known, one):
             raise Apart(f"variable {name} of file {number} has other values than that of the first")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from xarray import Variable
 from xarray.backends.common import AbstractDataStore
 from xarray.core import indexing
@@ -45,7 +46,7 @@ class JoinedDataStore(AbstractDataStore):
     def _joined(self, name: str, axis: int) -> Any:
         """A variable of all files; its values where the indexes have them all."""
         if name in self.row.values:
-            return self.row.values[name]
+            return np.array(self.row.values[name])
         one = self.row.group.variables[name]
         parts = [
             LazyArray(origin, name, one.dtype, (*one.shape[:axis], n, *one.shape[axis + 1 :]))
@@ -66,9 +67,3 @@ class JoinedDataStore(AbstractDataStore):
     def get_encoding(self) -> dict[str, Any]:
         """Which dimensions are unlimited."""
         return self.first.get_encoding()
-
-    def close(self) -> None:
-        """Close what the HDF5 library has open for this dataset."""
-        self.first.close()
-        for origin in self.origins[1:]:
-            origin.close()

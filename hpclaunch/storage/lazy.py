@@ -9,7 +9,7 @@ import numpy as np
 from xarray.backends.common import BackendArray
 from xarray.core import indexing
 
-from hpclaunch.errors import ChangedFile
+from hpclaunch.errors import ChangedFile, CorruptFile
 from hpclaunch.storage import library, sidecar
 from hpclaunch.storage.layout import Identity, Layout, Variable
 from hpclaunch.storage.scan import identify
@@ -33,10 +33,6 @@ class Origin:
     identity: Identity
     path: str
     group: str
-
-    def close(self) -> None:
-        """Close what the HDF5 library has open of it."""
-        library.close(self.identity)
 
 
 class LazyArray(BackendArray):
@@ -92,7 +88,7 @@ class LazyArray(BackendArray):
         """The variable's index; in another process it is looked for first."""
         if self._variable is None:
             index = sidecar.load(self.origin.identity.path)
-            if index.identity != self.origin.identity:
+            if not same_state(index.identity, self.origin.identity):
                 raise self._changed()
             self._variable = index.groups[self.origin.group].variables[self.name]
         return self._variable
@@ -107,21 +103,37 @@ class LazyArray(BackendArray):
 
         source: Any = open_source(self.origin.identity.path, self.origin.identity)
         options = options_for(self.origin.identity.path)
-        found = read(source, variable.layout, key, where=self.where, options=options)
+        try:
+            found = read(source, variable.layout, key, where=self.where, options=options)
+        except (ChangedFile, CorruptFile) as error:
+            if self.where in error.what:
+                raise
+            raise type(error)(f"{error.what} ({self.where})", hint=error.hint) from error
         if variable.layout.extent is not None:
             fill_beyond(found, variable.layout, key)
         return found
 
     def _from_library(self, key: Any) -> Any:
-        identity = self.origin.identity
-        if identify(identity.path) != identity:
+        self._check()
+        found = library.read(self.origin.identity.path, self.origin.group, self.name, key)
+        self._check()
+        return found
+
+    def _check(self) -> None:
+        """Raise if the file is not what it was; where it is mounted may differ between nodes."""
+        was, now = self.origin.identity, identify(self.origin.identity.path)
+        if not same_state(was, now):
             raise self._changed()
-        return library.read(identity, self.origin.path, self.origin.group, self.name, key)
 
     def _changed(self) -> ChangedFile:
         return ChangedFile(
             f"{self.origin.identity.path} was changed since it was opened ({self.where})"
         )
+
+
+def same_state(one: Identity, other: Identity) -> bool:
+    """Whether it is the same file in the same state, by whatever path."""
+    return (one.size, one.mtime_ns, one.inode) == (other.size, other.mtime_ns, other.inode)
 
 
 def fill_beyond(values: np.ndarray, layout: Layout, key: tuple[Any, ...]) -> None:

@@ -1,80 +1,35 @@
-"""Variables read by the HDF5 library, one thread at a time.
+"""Variables read by the HDF5 library, one thread at a time, and no file left open.
 
 xarray calls netCDF4's C library without its lock when a file is opened, when it is asked for a
-shape and when a forgotten dataset is closed: two threads crash it. Here everything happens
-under that lock, and files stay open until they are closed under it.
+shape and when a forgotten dataset is closed: two threads crash it. It also crashes where a file
+with types of its own is open twice and closed in another order than it was opened. Here everything
+happens under that lock, and a file is closed before the lock is let go.
 """
 
 from __future__ import annotations
 
-import os
-from collections import OrderedDict
 from typing import Any
 
-from hpclaunch.storage.layout import Identity
-
-__all__ = ["close", "read"]
-
-_MOST = 32
-"""Files that are open at a time."""
-
-_open: OrderedDict[Identity, Any] = OrderedDict()
-_of_the_parent: list[Any] = []
+__all__ = ["read"]
 
 
-def read(identity: Identity, path: str, group: str, name: str, key: Any) -> Any:
+def read(path: str, group: str, name: str, key: Any) -> Any:
     """What a selection of a variable holds, as engine ``netcdf4`` gives it before decoding.
 
     Parameters
     ----------
-    identity : Identity
-        Of the file; another one is another file.
     path : str
-        By which it is opened.
+        The real path.
     group : str
         ``/`` or ``/a/b``.
     name : str
     key : xarray.core.indexing.ExplicitIndexer
     """
+    import netCDF4
     from xarray.backends import netCDF4_
 
     xarrays: Any = netCDF4_
-    with xarrays.NETCDF4_PYTHON_LOCK:
-        root = _dataset(identity, path)
+    with xarrays.NETCDF4_PYTHON_LOCK, netCDF4.Dataset(path) as root:
         found = root if group == "/" else root[group]
         store = xarrays.NetCDF4DataStore(found, lock=False)
         return xarrays.NetCDF4ArrayWrapper(name, store)[key]
-
-
-def close(identity: Identity) -> None:
-    """Close a file; it is opened anew where a value is asked for later."""
-    if identity not in _open:
-        return
-    from xarray.backends.netCDF4_ import NETCDF4_PYTHON_LOCK
-
-    with NETCDF4_PYTHON_LOCK:
-        found = _open.pop(identity, None)
-        if found is not None:
-            found.close()
-
-
-def _dataset(identity: Identity, path: str) -> Any:
-    import netCDF4
-
-    found = _open.get(identity)
-    if found is None:
-        while len(_open) >= _MOST:
-            _open.popitem(last=False)[1].close()
-        found = _open[identity] = netCDF4.Dataset(path)
-    _open.move_to_end(identity)
-    return found
-
-
-def _after_fork() -> None:
-    """Leave the parent's files alone: the library in a child must not close them."""
-    _of_the_parent.extend(_open.values())
-    _open.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

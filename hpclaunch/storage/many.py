@@ -170,6 +170,8 @@ def serve() -> None:
         fault = None
         try:
             sidecar.load(path, directory=directory and Path(directory))
-        except (HpclaunchError, OSError, RuntimeError) as why:
+        except (HpclaunchError, OSError) as why:
             fault = str(why)
+        except Exception as why:
+            fault = f"{path}: {type(why).__name__}: {why}"
         print(json.dumps(fault), file=answers, flush=True)

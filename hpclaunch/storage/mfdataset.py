@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -127,13 +128,17 @@ def _indexes(
     """The files' indexes; None for a file that is not HDF5."""
     found = {file: sidecar.cached(file) for file in files}
     missing = [file for file, index in found.items() if index is None]
+    failed: dict[str, str] = {}
     if len(missing) > _FEW:
-        index_many(missing, processes=processes, progress=progress)
+        failed = index_many(missing, processes=processes, progress=progress).failed
     from hpclaunch.storage.scan import kind_of
 
     for file in missing:
-        if kind_of(file) == "hdf5":
-            found[file] = sidecar.load(file)
+        if kind_of(file) != "hdf5":
+            continue
+        if file in failed:
+            raise StorageError(failed[file], hint="`hpclaunch data inspect FILE` tells more")
+        found[file] = sidecar.load(file)
     return [found[file] for file in files]
 
 
@@ -171,7 +176,8 @@ def _new_row(
     try:
         groups = [_group(one, place) for one in known]
         row = row_of(files, known, groups, join(groups, dim))
-    except Apart:
+    except Apart as why:
+        warnings.warn(f"xarray opens and combines the files one by one: {why}", stacklevel=3)
         return None
     keep(row, files, place, dim)
     return row
@@ -188,22 +194,21 @@ def _opened(
     store = JoinedDataStore(row)
     source: Any = store
     dataset = xarray.open_dataset(source, engine="store", chunks=None, **options)
+    if chunks is None:
+        return dataset
     if isinstance(chunks, str) and chunks == "tuned":
         lengths: dict[str, tuple[int, ...]] = {dim: (n,) for dim, n in row.group.dims.items()}
         lengths[row.joined.dim] = row.joined.lengths
-        chunks = row_chunks(row.group.variables, lengths, *reader)
-    if chunks is None:
-        return dataset
-    wanted = (
-        {dim: one for dim, one in chunks.items() if dim in dataset.dims}
-        if isinstance(chunks, Mapping)
-        else chunks
-    )
-    return _chunked(dataset, wanted, row.token)
+        found = row_chunks(row.group.variables, lengths, *reader)
+        chunks = {dim: one for dim, one in found.items() if dim in dataset.dims}
+    return _chunked(dataset, chunks, row, options)
 
 
-def _chunked(dataset: Dataset, chunks: Any, token: str) -> Dataset:
-    """The dataset in Dask arrays; their names say which files they are of."""
+def _chunked(dataset: Dataset, chunks: Any, row: Row, options: dict[str, Any]) -> Dataset:
+    """The dataset in Dask arrays; their names say of which files, decoded how."""
+    from dask.base import tokenize
+
+    token = tokenize(row.token, row.joined.dim, sorted(options.items(), key=str))
     return dataset.chunk(chunks, name_prefix="hpclaunch-", token=token)
 
 

@@ -10,6 +10,8 @@ something to decode.
 
 from __future__ import annotations
 
+import contextvars
+import functools
 import os
 import threading
 import time
@@ -41,12 +43,13 @@ class _Crew:
     def call(self) -> Iterator[None]:
         me = threading.get_ident()
         with self.lock:
+            inner = self.calls.get(me) == float("inf")
             self.calls[me] = float("inf")
         try:
             yield
         finally:
             with self.lock:
-                self.calls[me] = time.monotonic()
+                self.calls[me] = float("inf") if inner else time.monotonic()
                 if len(self.calls) > 256:
                     self._forget()
 
@@ -137,7 +140,9 @@ def run(jobs: Sequence[Job], work: Callable[[Job], None], limit: int) -> None:
 
 
 def _recruit(shared: _Shared[Job], count: int, limit: int) -> list[Future[None]]:
-    started = [_crew.submit(lambda: shared.help(limit)) for _ in range(count)]
+    # Helpers see what the caller sees, such as which Dask worker this is.
+    here = [contextvars.copy_context() for _ in range(count)]
+    started = [_crew.submit(functools.partial(one.run, shared.help, limit)) for one in here]
     return [one for one in started if one is not None]
 
 

@@ -62,7 +62,9 @@ def row_of(
         parts = [groups[place].variables[name].values for place in joined.order]
         known = [one for one in parts if one is not None]
         if len(known) == len(parts):
-            values[name] = np.concatenate(known, first.variables[name].dims.index(joined.dim))
+            one = first.variables[name]
+            row = np.concatenate(known, one.dims.index(joined.dim))
+            values[name] = row.astype(one.dtype, copy=False)  # numpy turns big-endian around
     return Row(
         tuple(paths[place] for place in joined.order),
         tuple(indexes[place].identity for place in joined.order),

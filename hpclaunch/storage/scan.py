@@ -6,6 +6,7 @@ are those of engine ``netcdf4`` by construction.
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Iterator
@@ -35,6 +36,12 @@ LARGEST_DECODED = 64 << 20
 
 TICK = 0.02
 """Seconds within which two writes may leave one modification time: a tick of the kernel's clock."""
+
+WHOLE_SECOND = 1.0
+"""The same where modification times are whole seconds, as Lustre tells them."""
+
+_OF_THE_SYSTEM = (errno.EMFILE, errno.ENFILE, errno.EIO, errno.ESTALE, errno.ENOMEM)
+"""Errors that say nothing of a file's content."""
 
 
 def identify(path: str) -> Identity:
@@ -120,9 +127,11 @@ def scan(path: str) -> FileIndex:
                 hint=f"install {name}, or make the index elsewhere: hpclaunch data index {path}",
             )
     try:
-        groups, facts = _read(before.path, superblock)
+        groups, facts = _read(before, superblock)
     except (OSError, RuntimeError) as why:
         if isinstance(why, FileNotFoundError | PermissionError):
+            raise
+        if getattr(why, "errno", None) in _OF_THE_SYSTEM:
             raise
         raise _refused(path, why) from why
     if identify(path) != before:
@@ -132,11 +141,14 @@ def scan(path: str) -> FileIndex:
 
 def _settled(path: str) -> Identity:
     """The file's identity, once another write would leave another modification time."""
-    now = identify(path)
-    age = time.time() - now.mtime_ns / 1e9
-    if 0 <= age < TICK:
-        time.sleep(TICK - age)
-        return identify(path)
+    for _ in range(4):
+        now = identify(path)
+        # Some file systems tell whole seconds only, and their clock may go before ours.
+        tick = TICK if now.mtime_ns % 10**9 else WHOLE_SECOND
+        age = time.time() - now.mtime_ns / 1e9
+        if not -tick <= age < tick:
+            break
+        time.sleep(min(tick, tick - age))
     return now
 
 
@@ -150,15 +162,17 @@ def _refused(path: str, why: Exception) -> StorageError:
     return CorruptFile(f"{path} cannot be read by the HDF5 library: {said}")
 
 
-def _read(path: str, superblock: tuple[int, int]) -> tuple[dict[str, Group], dict[str, Any]]:
+def _read(
+    identity: Identity, superblock: tuple[int, int]
+) -> tuple[dict[str, Group], dict[str, Any]]:
     """Groups and facts of an HDF5 file, under the locks of both libraries."""
     import h5py
     import netCDF4
     from xarray.backends.netCDF4_ import NETCDF4_PYTHON_LOCK
 
-    with NETCDF4_PYTHON_LOCK, h5py.File(path, "r") as handle:
+    with NETCDF4_PYTHON_LOCK, h5py.File(identity.path, "r") as handle:
         file = File(handle, superblock[1], superblock[0])
-        with netCDF4.Dataset(path) as root:
+        with netCDF4.Dataset(identity.path) as root:
             groups = {one.path: _group(one, file) for one in _groups(root)}
         return groups, _facts(handle)
 

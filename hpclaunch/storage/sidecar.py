@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import tempfile
 import threading
 from collections import OrderedDict
@@ -29,6 +30,7 @@ MEMORY = 128 << 20
 """Bytes of sidecars whose indexes a process keeps."""
 
 _ROOT = 0
+_READ = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 def cache_directory() -> Path:
@@ -156,7 +158,7 @@ def cached(path: str, directory: Path | None = None) -> FileIndex | None:
 
 def keep(index: FileIndex) -> None:
     """Keep what is no file's index by the name and number that its identity gives it."""
-    _save(index, None)
+    _memory.put(index, None, _save(index, None))
 
 
 def kept(name: Identity) -> FileIndex | None:
@@ -186,11 +188,13 @@ def _find(now: Identity, directory: Path | None) -> FileIndex | None:
 def _bytes_of(sidecar: str) -> bytes | None:
     """What a sidecar of this user (or of root) holds."""
     try:
-        handle = os.open(sidecar, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        handle = os.open(sidecar, _READ)
     except OSError:
         return None
     try:
         about = os.fstat(handle)
+        if not stat.S_ISREG(about.st_mode):
+            return None
         if hasattr(os, "geteuid") and about.st_uid not in (os.geteuid(), _ROOT):
             return None
         return _read(handle, about.st_size)

@@ -212,6 +212,28 @@ def test_a_file_that_changes_has_another_name_in_the_graph(files):
     assert open_mfdataset(files).t2m.data.name != before
 
 
+def test_other_decoding_has_other_names_in_the_graph(files):
+    decoded, raw = open_mfdataset(files), open_mfdataset(files, mask_and_scale=False)
+    assert decoded.packed.data.name != raw.packed.data.name
+    difference = (decoded.packed - raw.packed).compute()
+    wanted = by_netcdf4(files).packed - by_netcdf4(files, mask_and_scale=False).packed
+    np.testing.assert_array_equal(difference, wanted)
+
+
+def test_coordinates_that_the_index_does_not_know_are_compared_by_xarray(tmp_path):
+    files = []
+    for number, stations in enumerate((["a", "b"], ["b", "a"]), 1):
+        one = xr.Dataset(
+            {"flow": (("time", "station"), np.arange(4.0).reshape(2, 2) + number)},
+            coords={"time": [number * 2, number * 2 + 1], "station": np.array(stations, object)},
+        )
+        files.append(write(tmp_path / f"{number}.nc", one))
+    with pytest.warns(UserWarning, match="values of coordinate station"):
+        found = open_mfdataset(files, concat_dim="time").load()
+    xr.testing.assert_identical(found, by_netcdf4(files).load())
+    assert found.flow.sel(time=4, station="b") == 2
+
+
 def variable(shape: tuple[int, ...], chunks: tuple[int, ...] | None) -> Variable:
     dims = tuple("tyx"[3 - len(shape) :])
     kind = "contiguous" if chunks is None else "chunked"

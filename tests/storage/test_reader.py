@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import threading
 import time
@@ -376,3 +377,18 @@ def test_one_thread_reads_ahead_where_the_storage_is_slow(tmp_path):
     assert np.array_equal(read(Slow(), layout, ALL, where=WHERE, options=how), data)
     assert pace.slow
     assert max(together) == 2
+
+
+def test_chunks_larger_than_what_a_thread_keeps(tmp_path):
+    """Memory that is borrowed for them must live as long as it is used."""
+    shape = (8, 2048, 2048)
+    values = np.arange(math.prod(shape), dtype="f4").reshape(shape)
+    path = tmp_path / "large.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("v", data=values, chunks=(1, 2048, 2048), compression=1, shuffle=True)
+    source, layout = open_source(str(path)), layout_of(path, "v")
+    with ThreadPoolExecutor(4) as pool:
+        keys = [(slice(at, at + 2), slice(None), slice(None)) for at in range(7)] * 2
+        found = pool.map(lambda key: (key, read(source, layout, key, where="v")), keys)
+        for key, one in found:
+            np.testing.assert_array_equal(one, values[key])

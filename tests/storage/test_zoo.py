@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import xarray as xr
 from tests.storage.animals import ANIMALS
 from tests.storage.opening import ENGINE, WAYS, groups, ours, reference, theirs
 from tests.storage.same import differences, outcome
-from tests.storage.zoo import CLASSIC, IRIS, NAMES, Zoo
+from tests.storage.zoo import CLASSIC, FRAGILE, IRIS, NAMES, Zoo
 
 pytestmark = pytest.mark.pure
 
@@ -36,9 +37,13 @@ def _of(*modules: str) -> set[str]:
     }
 
 
-def _first(telling: set[str]) -> list[object]:
+def _first(telling: set[str], without: Container[str] = ()) -> list[object]:
     """All files, of which only some are taken where time is short."""
-    return [pytest.param(name, marks=() if name in telling else pytest.mark.long) for name in NAMES]
+    return [
+        pytest.param(name, marks=() if name in telling else pytest.mark.long)
+        for name in NAMES
+        if name not in without
+    ]
 
 
 def _thorough() -> list[object]:
@@ -130,7 +135,7 @@ def test_variables_left_out(zoo: Zoo, name: str) -> None:
         assert differences(found, wanted) == []
 
 
-@pytest.mark.parametrize("name", _first({*IRIS, *_of("conventions", "kinds")}))
+@pytest.mark.parametrize("name", _first({*IRIS, *_of("conventions", "kinds")}, without=FRAGILE))
 def test_nothing_is_read_when_a_file_is_opened(zoo: Zoo, name: str) -> None:
     """What lies in memory with engine netcdf4 may do so here, and what is small, nothing else."""
     path = zoo.path(name)
@@ -144,7 +149,7 @@ def test_nothing_is_read_when_a_file_is_opened(zoo: Zoo, name: str) -> None:
         assert {one for one in loaded - right if wanted[one].nbytes > 4096} == set()
 
 
-@pytest.mark.parametrize("name", _first({*IRIS, *_of("chunks")}))
+@pytest.mark.parametrize("name", _first({*IRIS, *_of("chunks")}, without=FRAGILE))
 def test_in_chunks_of_the_file(zoo: Zoo, name: str) -> None:
     path = zoo.path(name)
     for group in groups(path):

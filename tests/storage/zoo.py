@@ -21,7 +21,7 @@ from tests.storage.animals import (
     texts,
 )
 
-__all__ = ["CLASSIC", "HOPELESS", "IRIS", "NAMES", "UNDEFINED", "Zoo"]
+__all__ = ["CLASSIC", "FRAGILE", "HOPELESS", "IRIS", "NAMES", "UNDEFINED", "Zoo"]
 
 _KEEPERS = (chunks, classic, conventions, groups, kinds, plain, texts)
 
@@ -51,6 +51,12 @@ HOPELESS = (
 
 UNDEFINED = ("shorter_in_two_dimensions",)
 """Files of which the netCDF library gives what lies in memory by chance."""
+
+FRAGILE = {
+    **{name: f"{name}.nc" for name in ("strings", "strings_unlimited", "ragged")},
+    "iris_vlstr_type": "vlstr_type.nc",
+}
+"""Files that engine netcdf4 opens once at a time only, see `tests.storage.opening.theirs`."""
 
 _SET_ASIDE = {*CLASSIC, *HOPELESS, *UNDEFINED}
 NAMES = tuple(name for name in ANIMALS if name not in _SET_ASIDE) + tuple(IRIS)
