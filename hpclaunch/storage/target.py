@@ -202,8 +202,8 @@ def _told(error: BaseException, target: Path) -> StorageError | None:
 class ChunkFile:
     """The chunked datasets of one file, into which encoded chunks are put, one at a time.
 
-    Each call holds xarray's lock of the HDF5 library, which netCDF4 and h5py may share. Blocks
-    that are read by xarray's engines at the same time take it too.
+    Each call holds xarray's lock of the HDF5 library, which netCDF4 and h5py may share, until its
+    last handle is closed. Blocks that are read by xarray's engines at the same time take it too.
 
     Parameters
     ----------
@@ -230,16 +230,22 @@ class ChunkFile:
         None where the file has no such dataset.
         """
         with self._library:
-            found = self._find(path)
-            return None if found is None else _plan_of(found, shape)
+            return self._plan(path, shape)
+
+    def _plan(self, path: str, shape: tuple[int, ...]) -> Plan | str | None:
+        found = self._find(path)
+        return None if found is None else _plan_of(found, shape)
 
     def extend(self, sizes: dict[str, int]) -> None:
         """Give unlimited dimensions that no variable of their own describes their length."""
         with self._library:
             for path, size in sizes.items():
-                scale = self._file.get(path)
-                if scale is not None and scale.maxshape == (None,) and scale.shape[0] < size:
-                    scale.resize((size,))
+                self._extend(path, size)
+
+    def _extend(self, path: str, size: int) -> None:
+        scale = self._file.get(path)
+        if scale is not None and scale.maxshape == (None,) and scale.shape[0] < size:
+            scale.resize((size,))
 
     def put(self, plan: Plan, chunk: Stored) -> None:
         """Write one chunk. Thread-safe; HDF5 allows one at a time."""

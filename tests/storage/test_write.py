@@ -398,7 +398,7 @@ def test_the_library_is_used_only_with_xarrays_lock_of_it(tmp_path, monkeypatch)
     from xarray.backends.locks import HDF5_LOCK
 
     held = []
-    for name in ("_dataset", "_find"):
+    for name in ("_dataset", "_find", "_extend"):
         call = getattr(target.ChunkFile, name)
         monkeypatch.setattr(
             target.ChunkFile, name, _telling(call, lambda: held.append(HDF5_LOCK.locked()))
