@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import time
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
 
 from hpclaunch.storage import sidecar
 from hpclaunch.storage.advice import Gain
@@ -39,10 +42,9 @@ def index_gain(facts: FileFacts) -> Gain | str:
 
 def lock_cost(path: str) -> float | str:
     """Seconds of a lock for reading and its release, as HDF5 asks for one; or why it is refused."""
-    try:
-        import fcntl
-    except ImportError:
+    if find_spec("fcntl") is None:  # as on Windows
         return "this system has no flock"
+    fcntl: Any = import_module("fcntl")
     handle = os.open(path, os.O_RDONLY)
     try:
         start = time.perf_counter()
