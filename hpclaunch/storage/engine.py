@@ -46,7 +46,7 @@ class HpclaunchDataStore(AbstractDataStore):
     def __init__(self, path: str, identity: Identity, group: Group) -> None:
         self.path = path
         self.group = group
-        self.origin = Origin(identity, path, group.path)
+        self.origin = Origin(identity, group.path)
 
     def get_variables(self) -> dict[str, Variable]:
         """The variables, not decoded, their values lazy."""

@@ -168,8 +168,7 @@ class ExtentRead:
         first = inner[0]
         rest = inner[1:]
         shape = self.box[axis + 1 :]
-        same = all(p.whole for p in rest) and self.out.shape[axis + 1 :] == shape
-        same = same and _forward(first)
+        same = self._whole_rows(rest, axis) and _forward(first)
         for inside, outside, low, high in _cut(first, most):
             rows = high - low + 1
             where = (*lead, outside, *(p.outside for p in rest))
@@ -220,18 +219,15 @@ class ExtentRead:
             axis = i
         while axis < len(pieces) and pieces[axis].count == 1:
             axis += 1
-        if not self._whole_rows(pieces, axis):
+        if not self._whole_rows(pieces[axis + 1 :], axis):
             # What is not read straight into the result takes a buffer, of a request at most.
             while axis < len(pieces) - 1 and self.strides[axis] > self.request:
                 axis += 1
         return axis
 
-    def _whole_rows(self, pieces: tuple[Piece, ...], axis: int) -> bool:
-        """Whether rows of the result lie like those of the file."""
-        return (
-            all(p.whole for p in pieces[axis + 1 :])
-            and self.out.shape[axis + 1 :] == self.box[axis + 1 :]
-        )
+    def _whole_rows(self, rest: tuple[Piece, ...], axis: int) -> bool:
+        """Whether rows of the result lie like those of the file; `rest` is behind `axis`."""
+        return all(p.whole for p in rest) and self.out.shape[axis + 1 :] == self.box[axis + 1 :]
 
 
 def _through(runs: list[_Run]) -> bool:

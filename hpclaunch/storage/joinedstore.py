@@ -28,10 +28,7 @@ class JoinedDataStore(AbstractDataStore):
     def __init__(self, row: Row) -> None:
         self.row = row
         self.first = HpclaunchDataStore(row.paths[0], row.identities[0], row.group)
-        self.origins = [
-            Origin(identity, path, row.group.path)
-            for identity, path in zip(row.identities, row.paths, strict=True)
-        ]
+        self.origins = [Origin(identity, row.group.path) for identity in row.identities]
 
     def get_variables(self) -> dict[str, Variable]:
         """The variables, not decoded, their values lazy."""

@@ -25,13 +25,10 @@ class Origin:
     ----------
     identity : Identity
         Of the file as it was opened.
-    path : str
-        By which it was opened.
     group : str
     """
 
     identity: Identity
-    path: str
     group: str
 
 
@@ -67,9 +64,6 @@ class LazyArray(BackendArray):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_variable": None}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
 
     @property
     def where(self) -> str:

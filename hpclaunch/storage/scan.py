@@ -20,6 +20,7 @@ import numpy as np
 from hpclaunch.errors import ChangedFile, CorruptFile, StorageError
 from hpclaunch.storage.addresses import File, layout_of
 from hpclaunch.storage.layout import FileIndex, Group, Identity, Layout, Variable
+from hpclaunch.storage.source import identify
 
 __all__ = ["HDF5_SIGNATURE", "identify", "kind_of", "scan"]
 
@@ -42,19 +43,6 @@ WHOLE_SECOND = 1.0
 
 _OF_THE_SYSTEM = (errno.EMFILE, errno.ENFILE, errno.EIO, errno.ESTALE, errno.ENOMEM)
 """Errors that say nothing of a file's content."""
-
-
-def identify(path: str) -> Identity:
-    """Which file lies at `path`, and in which state: its real path and one stat.
-
-    Raises
-    ------
-    FileNotFoundError, PermissionError
-        As the system says.
-    """
-    real = os.path.realpath(path)
-    found = os.stat(real)  # noqa: PTH116
-    return Identity(real, found.st_size, found.st_mtime_ns, found.st_ino)
 
 
 def kind_of(path: str) -> str:

@@ -17,7 +17,7 @@ from typing import Protocol
 from hpclaunch.errors import ChangedFile, CorruptFile
 from hpclaunch.storage.layout import Identity
 
-__all__ = ["DESCRIPTORS", "LocalFile", "Source", "close_idle", "identity_of", "open_source"]
+__all__ = ["DESCRIPTORS", "LocalFile", "Source", "close_idle", "identify", "open_source"]
 
 DESCRIPTORS = 64
 """File descriptors that this process keeps open at most, besides those in use at a moment."""
@@ -53,16 +53,17 @@ class Source(Protocol):
         """Raise `ChangedFile` if the file was written to since it was identified."""
 
 
-def identity_of(path: str) -> Identity:
-    """Identify a file as it is now.
+def identify(path: str) -> Identity:
+    """Which file lies at `path`, and in which state: its real path and one stat.
 
     Raises
     ------
-    OSError
-        If there is none, or it is not allowed to look.
+    FileNotFoundError, PermissionError
+        As the system says.
     """
     real = os.path.realpath(path)
-    return _identity(real, Path(real).stat())
+    found = os.stat(real)  # noqa: PTH116
+    return Identity(real, found.st_size, found.st_mtime_ns, found.st_ino)
 
 
 def open_source(path: str, expected: Identity | None = None) -> LocalFile:
@@ -82,7 +83,7 @@ def open_source(path: str, expected: Identity | None = None) -> LocalFile:
         If there is no such file, or it is not allowed to read it.
     """
     if expected is None:
-        return LocalFile(path, identity_of(path))
+        return LocalFile(path, identify(path))
     source = LocalFile(path, expected)
     source.hold_against(Path(path).stat())
     return source
@@ -241,10 +242,6 @@ if hasattr(os, "register_at_fork"):
 def close_idle() -> None:
     """Close the files that nobody reads right now; they are opened again when they are read."""
     _descriptors.close()
-
-
-def _identity(path: str, found: os.stat_result) -> Identity:
-    return Identity(path, found.st_size, found.st_mtime_ns, found.st_ino)
 
 
 if hasattr(os, "preadv"):

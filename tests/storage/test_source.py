@@ -11,7 +11,7 @@ import pytest
 
 from hpclaunch.errors import ChangedFile, CorruptFile
 from hpclaunch.storage import source as module
-from hpclaunch.storage.source import identity_of, open_source
+from hpclaunch.storage.source import identify, open_source
 
 pytestmark = pytest.mark.pure
 
@@ -48,8 +48,8 @@ def test_it_fills_what_it_is_given(file):
 def test_the_identity_is_that_of_the_real_file(file, tmp_path):
     link = tmp_path / "link"
     link.symlink_to(file)
-    assert identity_of(str(link)) == identity_of(str(file))
-    assert open_source(str(link), identity_of(str(file))).identity.path == str(file)
+    assert identify(str(link)) == identify(str(file))
+    assert open_source(str(link), identify(str(file))).identity.path == str(file)
 
 
 def test_a_read_beyond_the_end_says_where_it_ends(file):
@@ -86,7 +86,7 @@ def put_another_there(path):
 
 @pytest.mark.parametrize("change", [cut, grow, touch, put_another_there])
 def test_a_file_that_changed_is_not_opened(file, change):
-    before = identity_of(str(file))
+    before = identify(str(file))
     open_source(str(file), before)
     change(file)
     with pytest.raises(ChangedFile, match=r"some\.bin"):
@@ -122,7 +122,7 @@ def test_missing_and_forbidden_files_are_told_by_the_system(tmp_path, file):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         open_source(str(tmp_path / "nowhere"))
     with pytest.raises(FileNotFoundError, match="nowhere"):
-        open_source(str(tmp_path / "nowhere"), identity_of(str(file)))
+        open_source(str(tmp_path / "nowhere"), identify(str(file)))
 
 
 def test_a_folder_is_no_file(tmp_path):
@@ -206,4 +206,4 @@ def test_a_child_reads_though_the_lock_was_held_when_it_was_born(file):
 
 
 def test_without_an_inode_the_rest_is_compared(file):
-    open_source(str(file), replace(identity_of(str(file)), inode=0))
+    open_source(str(file), replace(identify(str(file)), inode=0))
