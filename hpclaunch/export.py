@@ -5,6 +5,7 @@ Somebody's own ``SLURMCluster()`` there is configured for the site, and every co
 
 from __future__ import annotations
 
+import importlib.resources
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -87,7 +88,13 @@ class DaskExport:
 
         Each is for its owner alone (0600): whoever has the key joins the clusters.
         """
-        return {**make_dask_credentials(ends), Layout.DASK_FILE: self.text(ends).encode()}
+        return {
+            **make_dask_credentials(ends),
+            Layout.DASK_FILE: self.text(ends).encode(),
+            Layout.DASK_HANGUPS: importlib.resources.files("hpclaunch.clusters")
+            .joinpath("hangups.py")
+            .read_bytes(),
+        }
 
     def text(self, ends: datetime | None = None) -> str:
         """The configuration as YAML, with comments that explain it."""
@@ -106,7 +113,8 @@ class DaskExport:
             "",
             f"This is {self.place}/{Layout.DASK_FILE}; DASK_CONFIG names its directory, or",
             "~/.config/dask has a link to it. Certificates and key lie where distributed.comm.tls",
-            "says; whoever can read the key runs code as you in your clusters.",
+            "says; whoever can read the key runs code as you in your clusters. What is preloaded",
+            "keeps one lost connection from breaking others; a preload of yours goes beside it.",
         )
         if ends is not None:
             yield f"The certificates end on {ends:%Y-%m-%d}: export again before that day."

@@ -75,11 +75,14 @@ def settings(session: Session, place: Place, scheduler: Optional[str] = None) ->
     scheduler : str, optional
         Address of the session's scheduler, once it is known.
     """
+    hangups = ["hpclaunch.clusters.hangups"] if session.protocol == "tls://" else []
     found: dict[str, Any] = {
         "distributed": {
             "comm": _encryption(session),
-            "scheduler": {"preload": ["hpclaunch.clusters.guard"]},
-            "worker": {"http": {"routes": []}},  # the pages of a worker have no login
+            "scheduler": {"preload": [*hangups, "hpclaunch.clusters.guard"]},
+            "worker": {"preload": hangups, "http": {"routes": []}},  # its pages have no login
+            "nanny": {"preload": hangups},
+            "client": {"preload": hangups},
             # Dask has one link for all clusters; without a cluster of its own, a session's users
             # make theirs.
             "dashboard": {"link": "/dask/status" if session.mode else "/dask-at/{port}/status"},
@@ -97,7 +100,7 @@ def settings(session: Session, place: Place, scheduler: Optional[str] = None) ->
     if scheduler is not None:
         found["scheduler-address"] = scheduler
         if session.batch is None:  # the workers of a batch are ranks: nobody holds them
-            found["distributed"]["client"] = {"preload": ["hpclaunch.clusters.session"]}
+            found["distributed"]["client"]["preload"] = [*hangups, "hpclaunch.clusters.session"]
     if not session.is_local:
         found["jobqueue"] = {
             session.scheduler: {
@@ -136,14 +139,20 @@ def own_clusters(
         scheduler["interface"] = scheduler_interface
     if session.interface is not None:
         jobs["interface"] = session.interface
+    hangups = {"preload": [session.path(Layout.DASK_HANGUPS)]}
     return {
         "distributed": {
             "comm": _encryption(session),
-            "worker": {"http": {"routes": []}},  # the pages of a worker have no login
+            "scheduler": hangups,
+            "worker": {**hangups, "http": {"routes": []}},  # its pages have no login
+            "nanny": hangups,
+            "client": hangups,
         },
         "jobqueue": {
             session.scheduler: {**jobs, "scheduler-options": scheduler},
         },
+        # Dask tells of every preload.
+        "logging": {"distributed.preloading": "warning"},
         # Never Dask's own name below /tmp, which others could have made before.
         "temporary-directory": session.path("scratch"),
     }

@@ -60,6 +60,7 @@ class Layout:
     ENDING = "ending.json"
     DASK_CONFIG = "dask"
     DASK_FILE = "dask/hpclaunch.yaml"
+    DASK_HANGUPS = "dask/hangups.py"
     DASK_SECRET = "dask/dashboard.secret"
     DASK_STATE = "dask-state.json"
     BATCH = "batch.json"

@@ -169,7 +169,7 @@ def test_the_scheduler_may_listen_elsewhere_than_workers() -> None:
 @given(name=st.text())
 def test_no_name_of_a_file_breaks_the_comments(name: str) -> None:
     found = yaml.safe_load(export_of(name, dask=DASK).text())
-    assert set(found) == {"distributed", "jobqueue", "temporary-directory"}
+    assert set(found) == {"distributed", "jobqueue", "logging", "temporary-directory"}
 
 
 words = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S", "Zs")))
@@ -202,6 +202,7 @@ def test_a_private_directory_that_is_whole(typed: Typed, profile: str, tmp_path:
     }
     assert modes == {
         "out/dask": "0o700",
+        "out/dask/hangups.py": "0o600",
         "out/dask/hpclaunch.yaml": "0o600",
         "out/tls": "0o700",
         "out/tls/ca.pem": "0o600",
