@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from hpclaunch.errors import StorageError
+from hpclaunch.storage.deflating import Deflater
 from hpclaunch.storage.fletcher32 import LENGTH, fletcher32
 from hpclaunch.storage.layout import DEFLATE, FLETCHER32, SHUFFLE, Filter
 from hpclaunch.storage.unshuffle import blosc2
@@ -25,9 +25,6 @@ __all__ = ["KNOWN", "Plan", "Stored", "encode_block", "encode_chunk"]
 
 KNOWN = frozenset({DEFLATE, SHUFFLE, FLETCHER32})
 """The filters that can be applied here, by HDF5's number."""
-
-LIBDEFLATE = {2: 1, 3: 2, 4: 3}
-"""The level at which libdeflate leaves no more bytes than zlib does at its own, where another."""
 
 
 @dataclass(frozen=True)
@@ -106,10 +103,11 @@ def encode_block(block: Any, start: tuple[int, ...], plan: Plan) -> Iterator[Sto
     if any(s % c for s, c in zip(start, plan.chunks, strict=True)):
         raise StorageError(f"a block of {plan.path} begins at {start}, within a chunk")
     steps = [range(0, n, c) for n, c in zip(values.shape, plan.chunks, strict=True)]
+    deflate = Deflater()
     for corner in itertools.product(*steps):
         piece = values[tuple(slice(i, i + c) for i, c in zip(corner, plan.chunks, strict=True))]
         origin = tuple(s + i for s, i in zip(start, corner, strict=True))
-        yield Stored(origin, encode_chunk(_whole(piece, plan), plan.filters))
+        yield Stored(origin, encode_chunk(_whole(piece, plan), plan.filters, deflate))
 
 
 def _plain(block: Any, plan: Plan) -> np.ndarray:
@@ -134,14 +132,17 @@ def _whole(piece: np.ndarray, plan: Plan) -> np.ndarray:
     return whole
 
 
-def encode_chunk(chunk: np.ndarray, filters: tuple[Filter, ...]) -> Any:
+def encode_chunk(chunk: np.ndarray, filters: tuple[Filter, ...], deflate: Deflater) -> Any:
     """Apply the filters to one chunk in C order; returns what is stored, bytes-like."""
     data: Any = chunk.reshape(-1).view(np.uint8).data
+    width = 1
     for stage in filters:
         if stage.id == SHUFFLE:
-            data = _shuffle(data, stage.options[0] if stage.options else chunk.dtype.itemsize)
+            width = stage.options[0] if stage.options else chunk.dtype.itemsize
+            data = _shuffle(data, width)
         elif stage.id == DEFLATE:
-            data = _deflater()(data, stage.options[0] if stage.options else 6)
+            data = deflate(data, stage.options[0] if stage.options else 6, width)
+            width = 1
         elif stage.id == FLETCHER32:
             checksum = fletcher32(np.frombuffer(data, np.uint8))
             data = bytes(data) + checksum.to_bytes(LENGTH, "little")
@@ -185,18 +186,3 @@ def _serves(function: Callable[[int, int, int, int], int]) -> bool:
             if not np.array_equal(found.reshape(width, -1), source.reshape(-1, width).T):
                 return False
     return True
-
-
-@functools.cache
-def _deflater() -> Callable[[Any, int], Any]:
-    try:
-        import deflate
-    except ImportError:
-        return zlib.compress
-
-    def compress(data: Any, level: int) -> Any:
-        if level < 1:
-            return zlib.compress(data, 0)
-        return deflate.zlib_compress(data, LIBDEFLATE.get(level, level))
-
-    return compress
