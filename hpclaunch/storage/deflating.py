@@ -65,7 +65,7 @@ class Deflater:
         stored = self._stored(library.deflate_compress, data, level, width)
         if not stored:
             return library.zlib_compress(data, level)
-        parts = [_HEADER]
+        parts: list[bytes | memoryview] = [_HEADER]
         for piece in stored:
             length = len(piece).to_bytes(2, "little")
             parts += [b"\0", length, bytes(0xFF ^ one for one in length), piece]
