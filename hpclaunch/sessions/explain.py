@@ -83,10 +83,11 @@ _ENDS = {
 }
 
 # Where Slurm itself measures memory (jobacct_gather with OverMemoryKill) the state is FAILED or
-# CANCELLED, and only the words of slurmstepd in the job's log tell the cause.
+# CANCELLED, and only the words of slurmstepd in the job's log tell the cause. Slurm 26.05 puts the
+# time before them instead of its name.
 _OVER_MEMORY = re.compile(
-    r"slurmstepd\S*: error: .*(exceeded (job |step )?memory limit|oom.kill)",
-    re.IGNORECASE,
+    r"(slurmstepd\S*:|^\[[0-9T:.-]+\]) error: .*(exceeded (job |step )?memory limit|oom.kill)",
+    re.IGNORECASE | re.MULTILINE,
 )
 
 

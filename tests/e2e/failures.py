@@ -316,7 +316,7 @@ FAILURES = (
         "OverMemoryKill, which looks every 2 s; the job ends as it likes, the log tells)",
         f"{_ENDED} was killed because it used more memory than it asked for while it was starting",
         "start again with more --memory",
-        log="slurmstepd…exceeded…memory limit",
+        log="…exceeded…memory limit",
         shown=r"(FAILED|CANCELLED|OUT_OF_MEMORY)\|",
     ),
     Failure(
@@ -325,7 +325,7 @@ FAILURES = (
         "a cell that uses more than --memory (the same limit)",
         f"{_ENDED} was killed because it used more memory than it asked for",
         "start again with more --memory",
-        log="slurmstepd…exceeded…memory limit",
+        log="…exceeded…memory limit",
         shown=r"(FAILED|CANCELLED|OUT_OF_MEMORY)\|",
     ),
     Failure(
