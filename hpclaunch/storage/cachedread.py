@@ -9,10 +9,8 @@ import numpy as np
 from hpclaunch.errors import CorruptFile
 from hpclaunch.storage.chunkcache import Flight, cache
 from hpclaunch.storage.chunked import ChunkedRead
-from hpclaunch.storage.layout import Layout
+from hpclaunch.storage.job import Job
 from hpclaunch.storage.requests import Request, coalesce
-from hpclaunch.storage.selection import Selection
-from hpclaunch.storage.source import Source
 
 __all__ = ["CachedRead"]
 
@@ -25,26 +23,15 @@ class CachedRead(ChunkedRead):
 
     Parameters
     ----------
-    source, layout, selection, out, where
-        See :class:`~hpclaunch.storage.chunked.ChunkedRead`.
+    job : Job
     budget : int
         Bytes that the cache may hold.
     keep : bool
         Put chunks there that are not.
     """
 
-    def __init__(
-        self,
-        source: Source,
-        layout: Layout,
-        selection: Selection,
-        out: np.ndarray,
-        where: str,
-        *,
-        budget: int,
-        keep: bool,
-    ) -> None:
-        super().__init__(source, layout, selection, out, where)
+    def __init__(self, job: Job, *, budget: int, keep: bool) -> None:
+        super().__init__(job)
         flags = [
             [p.count >= min(c, n - p.chunk * c) for p in ps]
             for ps, c, n in zip(self.pieces, self.chunks, self.layout.shape, strict=True)

@@ -13,11 +13,11 @@ from hpclaunch.errors import CorruptFile
 from hpclaunch.storage.boxes import Boxes
 from hpclaunch.storage.buffers import borrowed
 from hpclaunch.storage.decode import Pipeline
-from hpclaunch.storage.layout import NOWHERE, Layout
+from hpclaunch.storage.job import Job, fill_value
+from hpclaunch.storage.layout import NOWHERE
 from hpclaunch.storage.pace import pace
 from hpclaunch.storage.requests import Request
-from hpclaunch.storage.selection import Selection, outer, straight
-from hpclaunch.storage.source import Source
+from hpclaunch.storage.selection import outer, straight
 
 __all__ = ["SMALL", "ChunkedRead"]
 
@@ -36,24 +36,18 @@ class ChunkedRead:
 
     Parameters
     ----------
-    source : Source
-    layout : Layout
-    selection : Selection
-    out : numpy.ndarray
-        Of the selection's full shape.
-    where : str
-        The variable, for errors.
+    job : Job
     """
 
-    def __init__(
-        self, source: Source, layout: Layout, selection: Selection, out: np.ndarray, where: str
-    ) -> None:
+    def __init__(self, job: Job) -> None:
+        layout, selection, out = job.layout, job.selection, job.out
         assert layout.chunks is not None
-        self.source = source
+        self.source = job.source
         self.layout = layout
         self.chunks = layout.chunks
         self.out = out
-        self.where = where
+        self.where = job.where
+        self.decoding = job.decoding
         self.pieces = selection.pieces
         self.size = layout.chunk_bytes
         self.pipeline = Pipeline(layout.filters, self.size, layout.dtype.itemsize)
@@ -65,7 +59,8 @@ class ChunkedRead:
             for p in ps
         )
         self.straight = straight(selection, self.chunks, out.strides)
-        self.bytes = out.reshape(-1).view(np.uint8)
+        self.flat = out.reshape(-1)
+        self.bytes = self.flat.view(np.uint8)
         self.address = out.ctypes.data
         masks = layout.masks
         self.masks: list[int] | None = None if masks is None else self._touched(masks).tolist()
@@ -115,8 +110,7 @@ class ChunkedRead:
             raise self.corrupt(j, f"{sizes[j]} stored bytes cannot hold a chunk of {self.size}")
 
     def _fill(self, missing: np.ndarray) -> None:
-        fill = self.layout.fill
-        value = np.frombuffer(fill, self.layout.dtype)[0] if fill else np.zeros((), self.out.dtype)
+        value = fill_value(self.layout, self.decoding)
         if missing.size == len(self.outs):
             self.out[...] = value
             return
@@ -184,7 +178,7 @@ class ChunkedRead:
         False, and nothing is read, where that would be many small reads.
         """
         straight, offsets = self.straight, self.offsets
-        if straight is None:
+        if straight is None or self.decoding is not None:
             return False
         runs: list[list[int]] = []  # byte of the file, byte of the result, bytes
         for j in range(request.start, request.stop):
@@ -224,9 +218,18 @@ class ChunkedRead:
             if wrong >= 0:
                 at = sources[wrong] - start
                 self._explain(js[wrong], view[at : at + sizes[wrong]])
-            values = into.view(self.layout.dtype).reshape(-1, *self.chunks)
+            values = self._decoded(into.view(self.layout.dtype)).reshape(-1, *self.chunks)
             for i, n in _runs(numbers):
                 boxes.place(values[i : i + n], numbers[i], self.out)
+
+    def _decoded(self, stored: np.ndarray) -> np.ndarray:
+        """Values as they are wanted, in memory that is used again; one dimension."""
+        if self.decoding is None:
+            return stored
+        dtype = self.out.dtype
+        values = borrowed("values", stored.size * dtype.itemsize).view(dtype)
+        self.decoding.into(stored, values)
+        return values
 
     def _explain(self, j: int, stored: memoryview) -> NoReturn:
         """Say why a chunk cannot be decoded."""
@@ -252,6 +255,8 @@ class ChunkedRead:
         scratch_address = scratch.ctypes.data
         chunk = self._shaped(scratch)
         bare = not self.layout.filters
+        picked = bool(arrays or self.decoding is not None)
+        direct = self.decoding is None
         j = -1
         try:
             for js, base in parts:
@@ -261,13 +266,13 @@ class ChunkedRead:
                     k = ks[j]
                     mask = masks[k] if masks is not None else 0
                     to = straight[k] if straight is not None else -1
-                    if to >= 0:
+                    if to >= 0 and direct:
                         decode(stored, mask, self.bytes[to : to + size], self.address + to)
                     elif bare:
                         self._pick(k, self._shaped(self.pipeline.decode(stored, mask)))
                     else:
                         decode(stored, mask, scratch, scratch_address)
-                        if arrays:
+                        if picked:
                             self._pick(k, chunk)
                         else:
                             out[outs[k]] = chunk[ins[k]]
@@ -281,8 +286,14 @@ class ChunkedRead:
 
     def _pick(self, k: int, chunk: np.ndarray) -> None:
         """Put the selected part of a decoded chunk into the result."""
-        inside = self.ins[k]
-        self._put(k, chunk[outer(inside, self.chunks) if self.arrays else inside])
+        inside, where = self.ins[k], self.outs[k]
+        if self.arrays:
+            part = chunk[outer(inside, self.chunks)]
+            self._put(k, part if self.decoding is None else self.decoding.of(part))
+        elif self.decoding is None:
+            self.out[where] = chunk[inside]
+        else:
+            self.decoding.into(chunk[inside], self.out[where])
 
 
 def _runs(ks: list[int]) -> list[tuple[int, int]]:

@@ -21,6 +21,7 @@ from xarray.core import indexing
 
 from hpclaunch.errors import CorruptFile, StorageError
 from hpclaunch.storage import sidecar
+from hpclaunch.storage.elementwise import decode_early
 from hpclaunch.storage.layout import FileIndex, Group, Identity
 from hpclaunch.storage.lazy import LazyArray, Origin
 from hpclaunch.storage.scan import kind_of
@@ -181,7 +182,7 @@ def _decoded(path: str, index: FileIndex, group: str, decoding: dict[str, Any]) 
     if group not in index.groups:
         raise OSError(f"group not found: {_missing(group, index)}")
     store = HpclaunchDataStore(path, index.identity, index.groups[group])
-    return StoreBackendEntrypoint().open_dataset(store, **decoding)
+    return decode_early(StoreBackendEntrypoint().open_dataset(store, **decoding))
 
 
 def _absolute(group: str | None) -> str:

@@ -16,10 +16,10 @@ import numpy as np
 
 from hpclaunch.errors import CorruptFile
 from hpclaunch.storage.buffers import borrowed
-from hpclaunch.storage.layout import NOWHERE, Layout
+from hpclaunch.storage.job import Job, fill_value
+from hpclaunch.storage.layout import NOWHERE
 from hpclaunch.storage.requests import Request, bundled, coalesce
-from hpclaunch.storage.selection import Index, Piece, Selection, outer
-from hpclaunch.storage.source import Source
+from hpclaunch.storage.selection import Index, Piece, outer
 
 __all__ = ["ExtentRead"]
 
@@ -55,37 +55,23 @@ class ExtentRead:
 
     Parameters
     ----------
-    source : Source
-    layout : Layout
-    selection : Selection
-        Of the chunks, or of the whole shape as one chunk.
-    out : numpy.ndarray
-        Of the selection's full shape.
-    where : str
-        The variable, for errors.
+    job : Job
     request, gap : int
         Bytes, see :func:`~hpclaunch.storage.requests.coalesce`.
     """
 
-    def __init__(
-        self,
-        source: Source,
-        layout: Layout,
-        selection: Selection,
-        out: np.ndarray,
-        where: str,
-        *,
-        request: int,
-        gap: int,
-    ) -> None:
-        self.source = source
+    def __init__(self, job: Job, *, request: int, gap: int) -> None:
+        layout, selection = job.layout, job.selection
+        self.source = job.source
         self.layout = layout
-        self.out = out
-        self.where = where
+        self.out = job.out
+        self.where = job.where
+        self.decoding = job.decoding
         self.request = request
         self.gap = max(gap, _LEAST_GAP)
         self.box = layout.shape if layout.chunks is None else layout.chunks
-        self.bytes = out.reshape(-1).view(np.uint8)
+        self.flat = job.out.reshape(-1)
+        self.bytes = self.flat.view(np.uint8)
         self.strides = _strides(self.box, layout.dtype.itemsize)
         runs = [
             run
@@ -110,7 +96,7 @@ class ExtentRead:
         """Read a bundle and place it."""
         for request in bundle:
             runs = self.runs[request.start : request.stop]
-            if _through(runs):
+            if self.decoding is None and _through(runs):
                 to = runs[0].to
                 view = self.bytes[to : to + request.size].data
                 self.source.read(request.offset, view)
@@ -123,7 +109,12 @@ class ExtentRead:
 
     def _place(self, run: _Run, data: np.ndarray) -> None:
         if run.to >= 0:
-            self.bytes[run.to : run.to + run.size] = data
+            if self.decoding is None:
+                self.bytes[run.to : run.to + run.size] = data
+            else:
+                to = run.to // self.out.itemsize
+                stored = data.view(self.layout.dtype)
+                self.decoding.into(stored, self.flat[to : to + stored.size])
             return
         part = data.view(self.layout.dtype).reshape(run.shape)
         for axis, one in enumerate(run.inside):
@@ -131,6 +122,8 @@ class ExtentRead:
                 part = part.take(one, axis)
             else:
                 part = part[(slice(None),) * axis + (one,)]
+        if self.decoding is not None:
+            part = self.decoding.of(part)
         lead = len(run.outside) - part.ndim
         self.out[outer(run.outside, self.out.shape)] = part.reshape((1,) * lead + part.shape)
 
@@ -138,11 +131,8 @@ class ExtentRead:
         """The runs of one box."""
         base = self._start(pieces)
         if base is None:
-            fill = self.layout.fill
-            value = (
-                np.frombuffer(fill, self.layout.dtype)[0] if fill else np.zeros((), self.out.dtype)
-            )
-            self.out[outer(tuple(p.outside for p in pieces), self.out.shape)] = value
+            where = outer(tuple(p.outside for p in pieces), self.out.shape)
+            self.out[where] = fill_value(self.layout, self.decoding)
             return
         axis = self._axis(pieces)
         inner = pieces[axis:]

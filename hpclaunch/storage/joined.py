@@ -11,6 +11,7 @@ from xarray.backends.common import BackendArray
 from xarray.core import indexing
 
 from hpclaunch.storage.cores import threads_here
+from hpclaunch.storage.job import Decoding
 from hpclaunch.storage.lazy import LazyArray
 from hpclaunch.storage.pool import run
 
@@ -35,6 +36,10 @@ class JoinedArray(BackendArray):
         shape[axis] = int(self.starts[-1])
         self.shape = tuple(shape)
         self.dtype = self.parts[0].dtype
+
+    def decoded(self, decoding: Decoding) -> JoinedArray:
+        """The same variable, its values decoded."""
+        return JoinedArray([one.decoded(decoding) for one in self.parts], self.axis)
 
     def __getitem__(self, key: Any) -> Any:
         return indexing.explicit_indexing_adapter(

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from xarray import Variable
 from xarray.backends.common import AbstractDataStore
+from xarray.backends.store import StoreBackendEntrypoint
 from xarray.core import indexing
 
+from hpclaunch.storage.elementwise import decode_early
 from hpclaunch.storage.engine import HpclaunchDataStore
 from hpclaunch.storage.joined import JoinedArray
 from hpclaunch.storage.lazy import LazyArray, Origin
 from hpclaunch.storage.row import Row
 
-__all__ = ["JoinedDataStore"]
+if TYPE_CHECKING:
+    from xarray import Dataset
+
+__all__ = ["JoinedBackendEntrypoint", "JoinedDataStore"]
 
 
 class JoinedDataStore(AbstractDataStore):
@@ -64,3 +69,11 @@ class JoinedDataStore(AbstractDataStore):
     def get_encoding(self) -> dict[str, Any]:
         """Which dimensions are unlimited."""
         return self.first.get_encoding()
+
+
+class JoinedBackendEntrypoint(StoreBackendEntrypoint):
+    """Decodes a :class:`JoinedDataStore`."""
+
+    def open_dataset(self, filename_or_obj: Any, **decoding: Any) -> Dataset:
+        """The dataset, decoded as xarray does it."""
+        return decode_early(super().open_dataset(filename_or_obj, **decoding))

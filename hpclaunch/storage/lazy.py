@@ -11,6 +11,7 @@ from xarray.core import indexing
 
 from hpclaunch.errors import ChangedFile, CorruptFile
 from hpclaunch.storage import library, sidecar
+from hpclaunch.storage.job import Decoding, fill_value
 from hpclaunch.storage.layout import Identity, Layout, Variable
 from hpclaunch.storage.scan import identify
 
@@ -46,6 +47,8 @@ class LazyArray(BackendArray):
     shape : tuple of int
     variable : Variable, optional
         Its index, where it is at hand.
+    decoding : Decoding, optional
+        What becomes of the stored values; `dtype` is then what comes out.
     """
 
     def __init__(
@@ -55,12 +58,19 @@ class LazyArray(BackendArray):
         dtype: np.dtype[Any],
         shape: tuple[int, ...],
         variable: Variable | None = None,
+        decoding: Decoding | None = None,
     ) -> None:
         self.origin = origin
         self.name = name
         self.dtype = dtype
         self.shape = shape
+        self.decoding = decoding
         self._variable = variable
+
+    def decoded(self, decoding: Decoding) -> LazyArray:
+        """The same variable, its values decoded."""
+        own = (self.origin, self.name, decoding.dtype, self.shape, self._variable)
+        return LazyArray(*own, decoding)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_variable": None}
@@ -90,7 +100,8 @@ class LazyArray(BackendArray):
     def _read(self, key: tuple[Any, ...]) -> np.ndarray:
         variable = self._found()
         if variable.values is not None:
-            return _outer(variable.values, key)
+            values = _outer(variable.values, key)
+            return values if self.decoding is None else self.decoding.of(values)
         from hpclaunch.storage.reader import read
         from hpclaunch.storage.source import open_source
         from hpclaunch.storage.tuning import options_for
@@ -98,20 +109,25 @@ class LazyArray(BackendArray):
         source: Any = open_source(self.origin.identity.path, self.origin.identity)
         options = options_for(self.origin.identity.path)
         try:
-            found = read(source, variable.layout, key, where=self.where, options=options)
+            found = read(
+                *(source, variable.layout, key),
+                where=self.where,
+                options=options,
+                decoding=self.decoding,
+            )
         except (ChangedFile, CorruptFile) as error:
             if self.where in error.what:
                 raise
             raise type(error)(f"{error.what} ({self.where})", hint=error.hint) from error
         if variable.layout.extent is not None:
-            fill_beyond(found, variable.layout, key)
+            fill_beyond(found, variable.layout, key, self.decoding)
         return found
 
     def _from_library(self, key: Any) -> Any:
         self._check()
         found = library.read(self.origin.identity.path, self.origin.group, self.name, key)
         self._check()
-        return found
+        return found if self.decoding is None else self.decoding.of(np.asarray(found))
 
     def _check(self) -> None:
         """Raise if the file is not what it was; where it is mounted may differ between nodes."""
@@ -130,12 +146,14 @@ def same_state(one: Identity, other: Identity) -> bool:
     return (one.size, one.mtime_ns, one.inode) == (other.size, other.mtime_ns, other.inode)
 
 
-def fill_beyond(values: np.ndarray, layout: Layout, key: tuple[Any, ...]) -> None:
+def fill_beyond(
+    values: np.ndarray, layout: Layout, key: tuple[Any, ...], decoding: Decoding | None
+) -> None:
     """Put the fill value where a selection lies beyond what was written.
 
     netCDF-C gives memory that it never set there if more than one dimension is unlimited.
     """
-    fill = np.frombuffer(layout.fill, layout.dtype)[0]
+    fill = fill_value(layout, decoding)
     axis = 0
     for one, n, written in zip(key, layout.shape, layout.extent or (), strict=True):
         if isinstance(one, int | np.integer):

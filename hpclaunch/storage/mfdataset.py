@@ -189,17 +189,19 @@ def _opened(
     """The dataset of a row."""
     import xarray
 
-    from hpclaunch.storage.joinedstore import JoinedDataStore
+    from hpclaunch.storage.joinedstore import JoinedBackendEntrypoint, JoinedDataStore
 
     store = JoinedDataStore(row)
     source: Any = store
-    dataset = xarray.open_dataset(source, engine="store", chunks=None, **options)
+    engine = JoinedBackendEntrypoint
+    dataset = xarray.open_dataset(source, engine=engine, chunks=None, **options)
     if chunks is None:
         return dataset
     if isinstance(chunks, str) and chunks == "tuned":
         lengths: dict[str, tuple[int, ...]] = {dim: (n,) for dim, n in row.group.dims.items()}
         lengths[row.joined.dim] = row.joined.lengths
-        found = row_chunks(row.group.variables, lengths, *reader)
+        items = {str(name): one.dtype.itemsize for name, one in dataset.variables.items()}
+        found = row_chunks(row.group.variables, lengths, *reader, items)
         chunks = {dim: one for dim, one in found.items() if dim in dataset.dims}
     return _chunked(dataset, chunks, row, options)
 

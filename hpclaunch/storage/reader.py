@@ -17,6 +17,7 @@ from hpclaunch.storage.chunkcache import cache
 from hpclaunch.storage.chunked import SMALL, ChunkedRead
 from hpclaunch.storage.cores import memory, threads_here
 from hpclaunch.storage.extents import ExtentRead
+from hpclaunch.storage.job import Decoding, Job
 from hpclaunch.storage.layout import Layout
 from hpclaunch.storage.pace import pace
 from hpclaunch.storage.pool import free_threads, run
@@ -62,7 +63,13 @@ _USUAL = Options()
 
 
 def read(
-    source: Source, layout: Layout, key: Key, *, where: str, options: Options = _USUAL
+    source: Source,
+    layout: Layout,
+    key: Key,
+    *,
+    where: str,
+    options: Options = _USUAL,
+    decoding: Decoding | None = None,
 ) -> np.ndarray:
     """Read a selection.
 
@@ -77,11 +84,13 @@ def read(
     where : str
         ``variable /group/name``, for errors.
     options : Options
+    decoding : Decoding, optional
+        What becomes of the stored values.
 
     Returns
     -------
     numpy.ndarray
-        Of the layout's dtype, in C order, writable, its own memory.
+        Of the dtype of the layout or of `decoding`, in C order, writable, its own memory.
 
     Raises
     ------
@@ -105,12 +114,15 @@ def read(
     bare = not layout.filters
     jump = _jump(chunks, layout.dtype.itemsize, options.gap) if bare else None
     selection = select(key, layout.shape, chunks, jump)
-    out = np.empty(selection.shape, layout.dtype)
+    out = np.empty(selection.shape, layout.dtype if decoding is None else decoding.dtype)
     if out.size:
+        if decoding is not None:
+            decoding.prepare(out.size)
+        job = Job(source, layout, selection, out, where, decoding)
         if bare and _in_part(layout, selection):
-            _by_extents(source, layout, selection, out, where, options)
+            _by_extents(job, options)
         else:
-            _by_chunks(source, layout, selection, out, where, options)
+            _by_chunks(job, options)
         source.check()
     return out.reshape(selection.kept)
 
@@ -133,49 +145,34 @@ def _in_part(layout: Layout, selection: Selection) -> bool:
     return layout.chunk_bytes > 4096 and 2 * selection.size < touched
 
 
-def _by_extents(
-    source: Source,
-    layout: Layout,
-    selection: Selection,
-    out: np.ndarray,
-    where: str,
-    options: Options,
-) -> None:
+def _by_extents(job: Job, options: Options) -> None:
     limit = options.threads or threads_here()
-    job = ExtentRead(
-        source, layout, selection, out, where, request=options.request, gap=options.gap
-    )
-    run(job.requests(options.align), job.work, limit)
+    reading = ExtentRead(job, request=options.request, gap=options.gap)
+    run(reading.requests(options.align), reading.work, limit)
 
 
-def _by_chunks(
-    source: Source,
-    layout: Layout,
-    selection: Selection,
-    out: np.ndarray,
-    where: str,
-    options: Options,
-) -> None:
+def _by_chunks(job: Job, options: Options) -> None:
+    layout, selection = job.layout, job.selection
     limit = options.threads or threads_here()
     caching = bool(layout.filters and options.cache)
     keep = caching and _worth_keeping(layout, selection, options.cache)
-    job: ChunkedRead
+    reading: ChunkedRead
     if keep or (caching and cache.bytes and not _many_small(layout, selection)):
-        job = CachedRead(source, layout, selection, out, where, budget=options.cache, keep=keep)
+        reading = CachedRead(job, budget=options.cache, keep=keep)
     else:
-        job = ChunkedRead(source, layout, selection, out, where)
-    if layout.filters and job.sizes:
-        _refuse_giants(source, layout, where)
+        reading = ChunkedRead(job)
+    if layout.filters and reading.sizes:
+        _refuse_giants(job.source, layout, job.where)
     target = options.request
     if not pace.slow:
-        target = _share(job.stored, target, 2 * free_threads(limit), _LEAST)
+        target = _share(reading.stored, target, 2 * free_threads(limit), _LEAST)
         if keep:
-            target = _share(job.stored, target, 4, _LEAST // 2)
+            target = _share(reading.stored, target, 4, _LEAST // 2)
     requests = coalesce(
-        job.offsets, job.sizes, request=target, gap=options.gap, align=options.align
+        reading.offsets, reading.sizes, request=target, gap=options.gap, align=options.align
     )
-    run(bundled(requests, target, 64), job.work, limit)
-    job.finish()
+    run(bundled(requests, target, 64), reading.work, limit)
+    reading.finish()
 
 
 def _share(total: int, request: int, parts: int, least: int) -> int:

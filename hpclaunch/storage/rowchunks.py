@@ -21,6 +21,7 @@ def row_chunks(
     lengths: Mapping[str, Sequence[int]],
     pattern: Access,
     machine: Machine,
+    items: Mapping[str, int] | None = None,
 ) -> dict[str, tuple[int, ...]]:
     """Chunks for Dask, by dimension.
 
@@ -32,6 +33,8 @@ def row_chunks(
         Dimension to the lengths of its parts, one for each file of a row.
     pattern : {"map", "series", "all"}
     machine : Machine
+    items : mapping, optional
+        Name to the bytes of a decoded value; by default those of the stored one.
 
     Returns
     -------
@@ -39,15 +42,14 @@ def row_chunks(
         Dimension to the length of each block.
     """
     whole = {dim: tuple(filter(None, parts)) or (0,) for dim, parts in lengths.items()}
-    large = [one for one in variables.values() if one.layout.nbytes > SMALLEST // 8]
+    large = {name: v for name, v in variables.items() if v.layout.nbytes > SMALLEST // 8}
     if not large:
         return whole
-    leader = max(large, key=lambda one: one.layout.nbytes)
+    name, leader = max(large.items(), key=lambda one: one[1].layout.nbytes)
+    item = (items or {}).get(name, leader.dtype.itemsize)
     shape = [max(lengths[dim], default=0) for dim in leader.dims]
     files = math.prod(max(1, len(whole[dim])) for dim in leader.dims)
-    found = block_shape(
-        shape, leader.layout.chunks, leader.dtype.itemsize, pattern, machine, files=files
-    )
+    found = block_shape(shape, leader.layout.chunks, item, pattern, machine, files=files)
     chunks = leader.layout.chunks or (1,) * len(shape)
     steps = zip(leader.dims, found, chunks, strict=True)
     return {**whole, **{dim: _cut(lengths[dim], step, chunk) for dim, step, chunk in steps}}
