@@ -145,7 +145,7 @@ def test_the_jobs_own_files_speak_before_a_scheduler_that_forgot_it():
         "slurmstepd: error: Job 7 exceeded memory limit (900 > 800), being killed",
         "slurmstepd: error: Detected 1 oom-kill event(s) in StepId=7.batch",
         "slurmstepd: error: Detected 1 oom_kill event in StepId=7.batch.",
-        "[2026-11-26T03:26:35.048] error: StepId=7.batch exceeded memory limit (9 > 8), being killed",
+        "[2026-11-26T03:26:35.048] error: StepId=7.batch exceeded memory limit (9 > 8)",
     ],
 )
 @pytest.mark.parametrize("state", [JobState.FAILED, JobState.CANCELLED])
