@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,17 +12,20 @@ from typing import TYPE_CHECKING, Any
 from hpclaunch.cli.data import check_installed
 from hpclaunch.cli.data_text import size
 from hpclaunch.cli.tell import Progress, table, tell
-from hpclaunch.errors import UsageError
+from hpclaunch.errors import StorageError, UsageError
 from hpclaunch.shell import printable
 from hpclaunch.units import Memory
 
 if TYPE_CHECKING:
+    from distributed import Client
+
     from hpclaunch.storage.bench_compare import Comparison
     from hpclaunch.storage.bench_result import Benchmark, Measure
 
 __all__ = ["bench"]
 
 _INDENT = "  "
+_CONNECT = 30.0  # seconds for the way to a scheduler
 
 
 def bench(arguments: argparse.Namespace) -> int:
@@ -40,7 +44,7 @@ def bench(arguments: argparse.Namespace) -> int:
         assert new is not None
         result = read_result(new)
     else:
-        result = _measure(directory, seconds, largest)
+        result = _measure(directory, seconds, largest, arguments.workers)
     _print(result, before, measured=directory is not None, as_json=arguments.json)
     if arguments.plot is not None:
         tell(f"plot: {plot(result, arguments.plot)}")
@@ -83,12 +87,43 @@ def _size(text: str | None) -> int | None:
         raise UsageError(f"--size: {error}") from error
 
 
-def _measure(directory: str, seconds: float | None, largest: int | None) -> Benchmark:
+def _measure(
+    directory: str, seconds: float | None, largest: int | None, cluster: str | None
+) -> Benchmark:
     from hpclaunch.storage.benchmark import SECONDS
     from hpclaunch.storage.benchmark import bench as measure
 
-    with Progress() as progress:
-        return measure(directory, seconds=seconds or SECONDS, size=largest, progress=progress)
+    with _client(cluster) as client, Progress() as progress:
+        return measure(
+            directory, seconds=seconds or SECONDS, size=largest, progress=progress, client=client
+        )
+
+
+@contextlib.contextmanager
+def _client(cluster: str | None) -> Iterator[Client | None]:
+    """A client of the cluster that was named: an address, or empty for that of this session."""
+    if cluster is None:
+        yield None
+        return
+    import dask
+    from distributed import Client
+
+    address = cluster or dask.config.get("scheduler-address", None)
+    if not address:
+        raise UsageError(
+            "--workers: there is no session here whose workers could measure",
+            hint="run it in a terminal of a session's JupyterLab, or name the scheduler: "
+            "--workers=ADDRESS",
+        )
+    try:
+        client = Client(address, timeout=_CONNECT)
+    except (OSError, ValueError, TypeError) as error:
+        raise StorageError(
+            f"no Dask scheduler answers at {address}: {error}",
+            hint="is the cluster still there, and does DASK_CONFIG name its certificates?",
+        ) from error
+    with client:
+        yield client
 
 
 def _print(result: Benchmark, before: Benchmark | None, *, measured: bool, as_json: bool) -> None:
@@ -111,14 +146,18 @@ def _print(result: Benchmark, before: Benchmark | None, *, measured: bool, as_js
 def _lines(result: Benchmark, meaning: tuple[str, ...]) -> Iterator[str]:
     facts, place, sizes = result.facts, result.facts["place"], result.facts["sizes"]
     where = f" at {printable(place['mount'])}" if place["mount"] else ""
-    machine = facts["machine"]
+    machine, workers = facts["machine"], facts.get("workers")
+    whence = f"{machine['node']} ({machine['cores']} cores, {size(machine['memory'])})"
+    if workers:
+        whence = f"{workers['count']} workers on {', '.join(workers['nodes'])}"
     yield (
-        f"{printable(place['path'])} on {place['title']}{where}, from {printable(machine['node'])} "
-        f"({machine['cores']} cores, {size(machine['memory'])}), in {facts['seconds']:.0f} s"
+        f"{printable(place['path'])} on {place['title']}{where}, from {printable(whence)}, "
+        f"in {facts['seconds']:.0f} s"
     )
     stored = ", ".join(f"{name}: {size(count)}" for name, count in sizes["stored"].items())
     yield (
-        f"large files of {size(sizes['large'])}, {sizes['files']} small ones, a field of "
+        f"large files of {size(sizes['large'])}, {sizes['files']} small ones"
+        f"{' by each' if workers else ''}, a field of "
         f"{size(sizes['field'])} ({stored})"
     )
     yield ""

@@ -115,6 +115,14 @@ def _add_bench(verbs: Any) -> None:
         nargs="+",
         help="ratios to a result that was kept; with two of them nothing is measured",
     )
+    bench.add_argument(
+        "--workers",
+        metavar="SCHEDULER",
+        nargs="?",
+        const="",
+        help="measure from all Dask workers of this session at once (or of the cluster whose "
+        "scheduler has this address), and from one alone",
+    )
     bench.add_argument("--seconds", metavar="N", type=float, help="about so long (default: 120)")
     bench.add_argument(
         "--size",

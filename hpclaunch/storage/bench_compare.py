@@ -90,6 +90,8 @@ def _differences(old: Benchmark, new: Benchmark) -> list[str]:
     for name, path in (
         ("node", ("machine", "node")),
         ("cores", ("machine", "cores")),
+        ("number of workers", ("workers", "count")),
+        ("nodes", ("workers", "nodes")),
         ("directory", ("place", "path")),
         ("file system", ("place", "title")),
         ("stripes", ("place", "stripes")),

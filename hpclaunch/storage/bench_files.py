@@ -13,7 +13,17 @@ from pathlib import Path
 from hpclaunch.storage.bench_room import SMALL_FILE, drop
 from hpclaunch.storage.bench_rounds import Case, Clock
 
-__all__ = ["LARGE", "SMALL", "THREADS", "file_cases", "many_cases", "write_large", "write_speed"]
+__all__ = [
+    "LARGE",
+    "SMALL",
+    "THREADS",
+    "at_random",
+    "file_cases",
+    "many_cases",
+    "sequential",
+    "write_large",
+    "write_speed",
+]
 
 LARGE, SMALL = 8 * 2**20, 64 * 2**10
 """Bytes of a request."""
@@ -75,14 +85,14 @@ def file_cases(folder: Path, large: Path) -> list[Case]:
                 f"sequential/{title}",
                 f"sequential read, requests of {title}",
                 "MiB/s",
-                functools.partial(_sequential, large, request),
+                functools.partial(sequential, large, request),
                 dropped,
             ),
             Case(
                 f"random/{title}",
                 f"random read, requests of {title}",
                 "MiB/s",
-                functools.partial(_random, large, request, 1),
+                functools.partial(at_random, large, request, 1),
                 dropped,
             ),
         ]
@@ -91,14 +101,14 @@ def file_cases(folder: Path, large: Path) -> list[Case]:
             "sequential/page cache",
             "sequential read out of the page cache",
             "MiB/s",
-            functools.partial(_sequential, large, LARGE),
+            functools.partial(sequential, large, LARGE),
             functools.partial(_warmed, large),
         ),
         Case(
             f"random/{_TITLES[SMALL]}, {THREADS} threads",
             f"random read, requests of {_TITLES[SMALL]} by {THREADS} threads",
             "MiB/s",
-            functools.partial(_random, large, SMALL, THREADS),
+            functools.partial(at_random, large, SMALL, THREADS),
             dropped,
         ),
     ]
@@ -117,7 +127,8 @@ def _warmed(path: Path) -> bool:
     return False
 
 
-def _sequential(path: Path, request: int, clock: Clock) -> float:
+def sequential(path: Path, request: int, clock: Clock) -> float:
+    """Read a file from its beginning until its end or that of the time; returns MiB."""
     buffer = bytearray(request)
     done = 0
     with path.open("rb", buffering=0) as file:
@@ -128,8 +139,11 @@ def _sequential(path: Path, request: int, clock: Clock) -> float:
     return done / 2**20
 
 
-def _random(path: Path, request: int, threads: int, clock: Clock) -> float:
-    """No place is read twice, so that the page cache does not help."""
+def at_random(path: Path, request: int, threads: int, clock: Clock) -> float:
+    """Read requests at random places; returns MiB.
+
+    No place is read twice, so that the page cache does not help.
+    """
     places = list(range(0, path.stat().st_size - request + 1, request)) or [0]
     random.shuffle(places)
     shares = [places[:_FEW][one::threads] for one in range(threads)]

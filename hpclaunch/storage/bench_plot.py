@@ -99,6 +99,9 @@ def _heading(result: Benchmark) -> str:
     place, machine = result.facts.get("place") or {}, result.facts.get("machine") or {}
     where = place.get("mount") or place.get("path", "")
     by = f"{machine.get('node', '')} ({machine.get('cores', '?')} cores)"
+    workers = result.facts.get("workers")
+    if workers:
+        by = f"{workers['count']} workers on {len(workers['nodes'])} nodes"
     return (
         f"{place.get('title', '')} at {where}, from {by}, {machine.get('time', '')}\n"
         "medians; lines: slowest and fastest round"
@@ -111,8 +114,9 @@ def _draw(axis: Any, title: str, some: Sequence[Measure]) -> None:
         [one.median - one.low for one in some],
         [one.high - one.median for one in some],
     ]
-    colours = [_OURS if one.variant == "hpclaunch" else _OTHERS for one in some]
-    if all(one.variant != "hpclaunch" for one in some):
+    ours = [one.variant.startswith("hpclaunch") for one in some]
+    colours = [_OURS if own else _OTHERS for own in ours]
+    if not any(ours):
         colours = [_OURS] * len(some)
     places = range(len(some))
     axis.barh(places, lengths, xerr=ranges, color=colours, height=0.62,

@@ -16,7 +16,17 @@ _ENGINES = ("hpclaunch", "netcdf4", "h5netcdf")
 
 def meaning(result: Benchmark) -> tuple[str, ...]:
     """Sentences, the most useful first; each rests on medians that differ by more than 1.3."""
-    parts = (_bound, _engines, _requests, _threads, _opens, _layout, _zarr, _writers)
+    parts = (
+        _together,
+        _bound,
+        _engines,
+        _requests,
+        _threads,
+        _opens,
+        _layout,
+        _zarr,
+        _writers,
+    )
     return tuple(sentence for part in parts for sentence in part(result))
 
 
@@ -63,6 +73,34 @@ def _bound(result: Benchmark) -> Iterator[str]:
 def _best(result: Benchmark, task: str) -> Measure | None:
     found = [one for engine in _ENGINES if (one := result.get(f"{task}/{engine}")) is not None]
     return max(found, key=lambda one: one.median, default=None)
+
+
+def _together(result: Benchmark) -> Iterator[str]:
+    """What all workers get, beside what one gets."""
+    many = (result.facts.get("workers") or {}).get("count", 0)
+    for key, what in (
+        ("sequential/8 MiB", "read large files"),
+        ("write/8 MiB", "write large files"),
+        ("files/create", "create small files"),
+        ("all/hpclaunch", "read NetCDF by engine hpclaunch"),
+        ("all/netcdf4", "read NetCDF by engine netcdf4"),
+    ):
+        together, alone = (result.get(f"{key}, {who}") for who in ("all workers", "one worker"))
+        if together is None or alone is None:
+            continue
+        if _differ(together, alone):
+            yield (
+                f"{many} workers together {what} {_times(together.median, alone.median)} times as "
+                "fast as one"
+            )
+        elif together.median < alone.median * _MUCH:
+            yield f"{many} workers together {what} no faster than one"
+    ours, theirs = (result.get(f"all/{name}, all workers") for name in ("hpclaunch", "netcdf4"))
+    if ours is not None and theirs is not None and _differ(ours, theirs):
+        yield (
+            f"all workers read NetCDF {_times(ours.median, theirs.median)} times as fast by engine "
+            "hpclaunch as by netcdf4"
+        )
 
 
 def _engines(result: Benchmark) -> Iterator[str]:

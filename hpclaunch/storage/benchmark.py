@@ -1,4 +1,4 @@
-"""A directory's storage measured in minutes, from this node."""
+"""A directory's storage measured in minutes, from this node or from all workers of a cluster."""
 
 from __future__ import annotations
 
@@ -8,16 +8,21 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hpclaunch.errors import StorageError
+from hpclaunch.storage import bench_workers
 from hpclaunch.storage.bench_facts import machine, whereabouts
 from hpclaunch.storage.bench_files import LARGE, file_cases, many_cases, write_large, write_speed
 from hpclaunch.storage.bench_netcdf import make_field, read_cases, readers, stores
 from hpclaunch.storage.bench_result import Benchmark
 from hpclaunch.storage.bench_room import LEAST, is_full, largest_size, private
 from hpclaunch.storage.bench_rounds import ROUNDS, Case, Clock, Findings, measure
+from hpclaunch.storage.bench_workers import Crew, muster
 from hpclaunch.storage.bench_writing import write_cases
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 __all__ = ["SECONDS", "bench"]
 
@@ -42,6 +47,7 @@ def bench(
     files: int = _FILES,
     rounds: int = ROUNDS,
     progress: Progress | None = None,
+    client: Client | None = None,
 ) -> Benchmark:
     """Measure the storage that a directory lies on.
 
@@ -63,6 +69,9 @@ def bench(
         So often each thing is measured at most.
     progress : callable, optional
         Is told what is measured next.
+    client : distributed.Client, optional
+        Measure from all workers of its cluster at once, and from one of them alone, instead of
+        from this process: large files, small ones (`files` each) and a field in NetCDF.
 
     Returns
     -------
@@ -71,7 +80,8 @@ def bench(
     Raises
     ------
     StorageError
-        If the directory is none, cannot be written to, has too little free space or gets full.
+        If the directory is none, cannot be written to, has too little free space or gets full;
+        or if the cluster has no workers, or one of them has neither hpclaunch nor the directory.
 
     Examples
     --------
@@ -85,17 +95,23 @@ def bench(
     if not path.is_dir():
         raise StorageError(f"{path} is no directory", hint="name one that you may write to")
     began, clock = time.monotonic(), Clock(seconds)
-    most = largest_size(path, size, files)
     facts: dict[str, Any] = {"machine": machine(), "place": whereabouts(path)}
     findings = Findings()
     with _told(path), private(path) as own, _index_in(own / "index"):
+        crew = None if client is None else muster(client, own)
+        many = 1 if crew is None else len(crew.addresses)
+        most = largest_size(path, None if size is None else size * many, files * many)
         try:
             run = _Run(own, clock, findings, rounds, progress or (lambda _: None))
-            facts["sizes"] = _measured(run, most, files, guess=size is None)
+            if crew is None:
+                facts["sizes"] = _measured(run, most, files, guess=size is None)
+            else:
+                facts["workers"] = {"count": many, "nodes": sorted(set(crew.nodes))}
+                facts["sizes"] = _measured_by(crew, run, most // many, files, guess=size is None)
         finally:
             _let_go()
     facts["seconds"] = round(time.monotonic() - began, 1)
-    notes = _notes(facts["place"]["kind"], findings)
+    notes = _notes(facts["place"]["kind"], findings, crew)
     return Benchmark(facts, tuple(findings.measures), findings.left_out, notes)
 
 
@@ -139,6 +155,32 @@ def _measured(run: _Run, most: int, files: int, *, guess: bool) -> dict[str, Any
         "field": int(field.t2m.nbytes),
         "shape": list(field.t2m.shape),
         "stored": {name: one.stored for name, one in found.items()},
+    }
+
+
+def _measured_by(crew: Crew, run: _Run, most: int, files: int, *, guess: bool) -> dict[str, Any]:
+    """Measure from all workers at once; returns the sizes, of which the large one is each one's."""
+    many = len(crew.addresses)
+    run.tell(f"first files of {crew.title}")
+    if guess:
+        speed = bench_workers.write_speed(crew, run.own, min(_TRIAL, most))
+        most = _power(min(most, int(speed * run.clock.left / _FIRST)))
+    run.tell(f"large files: {most / 2**20:.0f} MiB by each of {crew.title}")
+    run.measure(bench_workers.file_cases(crew, run.own, most), 0.5)
+    run.tell(f"small files: {files} by each of {crew.title}")
+    run.measure(bench_workers.many_cases(crew, run.own, files), 0.3)
+
+    run.tell("NetCDF: writing a field")
+    field = make_field(min(most * many, _FIELD, _power(int(run.clock.seconds * _FIELD_EACH))))
+    store = stores(field, run.own)["deflated"]
+    run.tell(f"NetCDF: reading it by {crew.title}")
+    run.measure(bench_workers.field_cases(crew, store.path, field.sizes["time"]), 1)
+    return {
+        "large": most,
+        "files": files,
+        "field": int(field.t2m.nbytes),
+        "shape": list(field.t2m.shape),
+        "stored": {store.name: store.stored},
     }
 
 
@@ -210,7 +252,7 @@ def _index_in(directory: Path) -> Iterator[None]:
             os.environ[name] = before
 
 
-def _notes(kind: str, findings: Findings) -> tuple[str, ...]:
+def _notes(kind: str, findings: Findings, crew: Crew | None) -> tuple[str, ...]:
     notes = ["cold means: not in this node's page cache; servers and devices have theirs"]
     if any(
         one.cold is False and one.variant != "page cache" and one.task != "files"
@@ -221,5 +263,10 @@ def _notes(kind: str, findings: Findings) -> tuple[str, ...]:
         )
     if kind in _CACHED:
         notes.append(f"{kind} may cache on the node outside of the page cache, which stays")
-    notes.append("everything is done by one node, while others use the storage too")
+    if crew is None:
+        notes.append("everything is done by one node, while others use the storage too")
+    else:
+        notes.append("others use the storage too; a rate of all workers ends with the last of them")
+        if len(set(crew.nodes)) == 1:
+            notes.append("all workers are on one node: more nodes may get more")
     return tuple(notes)
