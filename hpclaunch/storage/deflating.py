@@ -16,14 +16,12 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["LIBDEFLATE", "Deflater"]
-
-LIBDEFLATE = {3: 2, 4: 3}
-"""The level at which libdeflate leaves no more bytes than zlib does at its own, where another."""
+__all__ = ["TRUST", "Deflater"]
 
 TRUST = 16
 """So many pieces of a plane are taken to be alike."""
 
+_LOWEST = 2  # level of libdeflate: at 1 it leaves more than zlib does
 _MOST = 65535  # bytes of a stored block
 _LEAST = 8192  # bytes of a plane for which it is worth the trouble
 _SNIPPETS, _SNIPPET = 16, 256  # of a sample, and bytes of each
@@ -49,7 +47,7 @@ class Deflater:
         data : bytes-like
             A chunk, contiguous.
         level : int
-            As of zlib; libdeflate's is chosen so that no more bytes are left.
+            As of zlib; libdeflate leaves no more bytes at the same one, but for 1.
         width : int
             Bytes of an element where the chunk was shuffled, else 1.
 
@@ -60,7 +58,7 @@ class Deflater:
         library = _library()
         if level < 1 or library is None:
             return zlib.compress(data, level)
-        level = LIBDEFLATE.get(level, level)
+        level = max(level, _LOWEST)
         data = memoryview(data)
         stored = self._stored(library.deflate_compress, data, level, width)
         if not stored:

@@ -1,4 +1,4 @@
-"""Deflated chunks: any inflate gives them back, and none is larger than zlib would have made it."""
+"""Deflated chunks: any inflate gives them back, and none is much larger than zlib would make it."""
 
 import zlib
 
@@ -51,14 +51,14 @@ CHUNKS = {
 
 
 @pytest.mark.parametrize("values", CHUNKS.values(), ids=CHUNKS)
-@pytest.mark.parametrize("level", [2, 4, 6])
-def test_no_chunk_is_larger_than_zlib_makes_it(values, level):
+@pytest.mark.parametrize("level", range(1, 10))
+def test_no_chunk_is_much_larger_than_zlib_makes_it(values, level):
     data = planes(values)
     deflate = Deflater()
     for _ in range(3):
         found = deflate(data, level, values.dtype.itemsize)
         assert zlib.decompress(found) == data
-        assert len(found) <= 1.001 * len(zlib.compress(data, level)) + 16
+        assert len(found) <= len(zlib.compress(data, level)) + len(data) // 1000
 
 
 def test_planes_of_noise_are_stored():
@@ -76,7 +76,7 @@ def test_chunks_without_noise_shrink_though_those_before_had_some():
         data = planes(values)
         found = deflate(data, 4, 4)
         assert zlib.decompress(found) == data
-        assert len(found) <= 1.01 * len(zlib.compress(data, 4))
+        assert len(found) <= len(zlib.compress(data, 4)) + len(data) // 1000
         assert len(deflate(planes(noise()), 4, 4)) > SIZE
 
 
@@ -84,7 +84,7 @@ def test_noise_is_looked_for_again_after_some_chunks():
     deflate = Deflater()
     deflate(planes(np.full(SIZE, 1.5, "f4")), 4, 4)
     data = planes(noise())
-    whole = library.zlib_compress(data, deflating.LIBDEFLATE[4])
+    whole = library.zlib_compress(data, 4)
     assert [deflate(data, 4, 4) == whole for _ in range(TRUST)] == [True] * (TRUST - 1) + [False]
 
 
