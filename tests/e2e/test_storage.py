@@ -1,4 +1,4 @@
-"""Engine ``hpclaunch`` on Dask workers of two nodes gives the values of engine ``netcdf4``."""
+"""Dask workers of two nodes: engine ``hpclaunch`` gives the values of engine ``netcdf4``."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ SCRIPT = """
     import numpy as np
     import xarray as xr
     from distributed import Client
+    from hpclaunch import storage
 
     warnings.simplefilter("ignore")
     client = Client()
@@ -66,7 +67,12 @@ SCRIPT = """
         found = {str(name): told(one.values) for name, one in lazy.compute().variables.items()}
         if found != right[path, "netcdf4"]:
             wrong.append([path, "by the graph"])
-    print(json.dumps({"files": len(paths), "hosts": sorted(hosts), "wrong": wrong}))
+    told = {"files": len(paths), "hosts": sorted(hosts), "wrong": wrong}
+
+    bench = storage.bench(sys.argv[1], seconds=15, size=2**20, files=20, rounds=1, client=client)
+    measured = [one.key for one in bench.measures]
+    told["bench"] = [bench.facts["workers"], measured, bench.left_out]
+    print(json.dumps(told))
 """
 
 
@@ -90,7 +96,7 @@ def zoo_there(cluster: Cluster, tmp_path: Path) -> str:
     return "/home/alice/zoo"
 
 
-def test_workers_of_two_nodes_read_what_engine_netcdf4_reads(
+def test_workers_of_two_nodes_read_what_engine_netcdf4_reads_and_measure_together(
     laptop: Laptop, cluster: Cluster, zoo_there: str, tmp_path: Path
 ) -> None:
     cluster.ssh("scancel -u alice")
@@ -104,4 +110,8 @@ def test_workers_of_two_nodes_read_what_engine_netcdf4_reads(
     assert found["wrong"] == []
     assert found["files"] == len(ANIMALS)
     assert found["hosts"] == ["c1", "c2"]
+    workers, measured, left_out = found["bench"]
+    assert workers == {"count": 2, "nodes": ["c1", "c2"]}
+    assert {"sequential/8 MiB, all workers", "all/hpclaunch, one worker"} <= set(measured)
+    assert left_out == {}
     cluster.ssh("rm -r zoo")
