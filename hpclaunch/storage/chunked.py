@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
+import math
 from collections.abc import Iterable
-from ctypes import addressof, c_char
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
 from hpclaunch.errors import CorruptFile
-from hpclaunch.storage.boxes import Boxes
 from hpclaunch.storage.buffers import borrowed
 from hpclaunch.storage.decode import Pipeline
 from hpclaunch.storage.job import Job, fill_value
 from hpclaunch.storage.layout import NOWHERE
 from hpclaunch.storage.pace import pace
 from hpclaunch.storage.requests import Request
-from hpclaunch.storage.selection import outer, straight
+from hpclaunch.storage.selection import Index, outer, straight
+from hpclaunch.storage.small import SMALL, SmallChunks
 
-__all__ = ["SMALL", "ChunkedRead"]
+__all__ = ["ChunkedRead"]
 
-SMALL = 1 << 15
-"""Bytes of a chunk up to which chunks are decoded and placed many at a time."""
-
-_AT_ONCE = 1 << 18  # bytes of those: what stays in the processor's second cache
 _ENOUGH = 1 << 18  # bytes of a read that need not go through a buffer
 
 
@@ -51,23 +48,34 @@ class ChunkedRead:
         self.pieces = selection.pieces
         self.size = layout.chunk_bytes
         self.pipeline = Pipeline(layout.filters, self.size, layout.dtype.itemsize)
-        self.outs = list(itertools.product(*[[p.outside for p in ps] for ps in self.pieces]))
-        self.ins = list(itertools.product(*[[p.inside for p in ps] for ps in self.pieces]))
+        self.grid = tuple(len(ps) for ps in self.pieces)
         self.arrays = any(
             not (isinstance(p.outside, slice) and isinstance(p.inside, slice))
             for ps in self.pieces
             for p in ps
         )
-        self.straight = straight(selection, self.chunks, out.strides)
         self.flat = out.reshape(-1)
         self.bytes = self.flat.view(np.uint8)
         self.address = out.ctypes.data
         masks = layout.masks
         self.masks: list[int] | None = None if masks is None else self._touched(masks).tolist()
         self._find(self._touched(layout.offsets), self._touched(layout.sizes))
-        self.boxes: Boxes | None = None
+        self.small: SmallChunks | None = None
+        self.straight: list[int] | None = None
         if not self.arrays and self.masks is None and self.pipeline.many and self.size <= SMALL:
-            self.boxes = Boxes(self.pieces, self.chunks)
+            self.small = SmallChunks(self)
+        else:
+            self.straight = straight(selection, self.chunks, out.strides)
+
+    @functools.cached_property
+    def outs(self) -> list[tuple[Index, ...]]:
+        """Where each chunk goes in the result."""
+        return list(itertools.product(*[[p.outside for p in ps] for ps in self.pieces]))
+
+    @functools.cached_property
+    def ins(self) -> list[tuple[Index, ...]]:
+        """What is taken of each chunk."""
+        return list(itertools.product(*[[p.inside for p in ps] for ps in self.pieces]))
 
     def _touched(self, grid: np.ndarray) -> np.ndarray:
         """The entries of the touched chunks, in the order of the selection."""
@@ -99,6 +107,7 @@ class ChunkedRead:
             ks, offsets, sizes = ks[order], offsets[order], sizes[order]
         end = self.source.identity.size
         beyond = (offsets > end) | (sizes > end) | (offsets + sizes.astype(np.uint64) > end)
+        self.numbers, self.places = ks, offsets.astype(np.int64)
         self.ks: list[int] = ks.tolist()
         self.offsets: list[int] = offsets.tolist()
         self.sizes: list[int] = sizes.tolist()
@@ -111,7 +120,7 @@ class ChunkedRead:
 
     def _fill(self, missing: np.ndarray) -> None:
         value = fill_value(self.layout, self.decoding)
-        if missing.size == len(self.outs):
+        if missing.size == math.prod(self.grid):
             self.out[...] = value
             return
         for k in missing.tolist():
@@ -123,7 +132,7 @@ class ChunkedRead:
 
     def corrupt(self, j: int, what: str) -> CorruptFile:
         """An error that names file, variable, chunk and byte."""
-        at = np.unravel_index(self.ks[j], [len(ps) for ps in self.pieces])
+        at = np.unravel_index(self.ks[j], self.grid)
         chunk = tuple(ps[int(i)].chunk for ps, i in zip(self.pieces, at, strict=True))
         return CorruptFile(
             f"{self.source.identity.path}: chunk {chunk} of {self.where}, at byte "
@@ -143,8 +152,8 @@ class ChunkedRead:
         if not self.layout.filters:
             bundle = [request for request in bundle if not self._at_once(request)]
         view, bases = self._read(bundle)
-        if self.boxes is not None:
-            self._place_many(bundle, bases, view, self.boxes)
+        if self.small is not None:
+            self.small.place(bundle, bases, view)
             return
         self._place(
             [(range(r.start, r.stop), base) for r, base in zip(bundle, bases, strict=True)], view
@@ -195,51 +204,6 @@ class ChunkedRead:
         for offset, to, size in runs:
             self.source.read(offset, self.bytes[to : to + size].data)
         return True
-
-    def _place_many(
-        self, bundle: list[Request], bases: list[int], view: memoryview, boxes: Boxes
-    ) -> None:
-        """Like `_place`, for small chunks."""
-        ks, size = self.ks, self.size
-        start = addressof(c_char.from_buffer(view)) if len(view) else 0
-        found = [
-            (ks[j], j, self.offsets[j] - base + start)
-            for request, base in zip(bundle, bases, strict=True)
-            for j in range(request.start, request.stop)
-        ]
-        found.sort()
-        step = max(1, _AT_ONCE // size)
-        decoded = borrowed("chunk", min(step, len(found)) * size)
-        for a in range(0, len(found), step):
-            numbers, js, sources = map(list, zip(*found[a : a + step], strict=True))
-            sizes = [self.sizes[j] for j in js]
-            into = decoded[: len(js) * size]
-            wrong = self.pipeline.decode_many(sources, sizes, into)
-            if wrong >= 0:
-                at = sources[wrong] - start
-                self._explain(js[wrong], view[at : at + sizes[wrong]])
-            values = self._decoded(into.view(self.layout.dtype)).reshape(-1, *self.chunks)
-            for i, n in _runs(numbers):
-                boxes.place(values[i : i + n], numbers[i], self.out)
-
-    def _decoded(self, stored: np.ndarray) -> np.ndarray:
-        """Values as they are wanted, in memory that is used again; one dimension."""
-        if self.decoding is None:
-            return stored
-        dtype = self.out.dtype
-        values = borrowed("values", stored.size * dtype.itemsize).view(dtype)
-        self.decoding.into(stored, values)
-        return values
-
-    def _explain(self, j: int, stored: memoryview) -> NoReturn:
-        """Say why a chunk cannot be decoded."""
-        what = "it does not inflate"
-        try:
-            self.pipeline.decode(stored)
-        except CorruptFile as wrong:
-            what = wrong.what
-        self.source.check()
-        raise self.corrupt(j, what)
 
     def _place(self, parts: list[tuple[Iterable[int], int]], view: memoryview) -> None:
         """Decode chunks, whose stored bytes are in `view`, and put them into the result.
@@ -294,11 +258,3 @@ class ChunkedRead:
             self.out[where] = chunk[inside]
         else:
             self.decoding.into(chunk[inside], self.out[where])
-
-
-def _runs(ks: list[int]) -> list[tuple[int, int]]:
-    """Where numbers that follow each other start, and how many they are."""
-    if ks[-1] - ks[0] == len(ks) - 1 and ks == list(range(ks[0], ks[-1] + 1)):
-        return [(0, len(ks))]
-    cuts = [i for i in range(1, len(ks)) if ks[i] != ks[i - 1] + 1]
-    return [(a, b - a) for a, b in itertools.pairwise([0, *cuts, len(ks)])]

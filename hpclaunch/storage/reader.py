@@ -14,7 +14,7 @@ import numpy as np
 from hpclaunch.errors import StorageError
 from hpclaunch.storage.cachedread import CachedRead
 from hpclaunch.storage.chunkcache import cache
-from hpclaunch.storage.chunked import SMALL, ChunkedRead
+from hpclaunch.storage.chunked import ChunkedRead
 from hpclaunch.storage.cores import memory, threads_here
 from hpclaunch.storage.extents import ExtentRead
 from hpclaunch.storage.job import Decoding, Job
@@ -23,6 +23,7 @@ from hpclaunch.storage.pace import pace
 from hpclaunch.storage.pool import free_threads, run
 from hpclaunch.storage.requests import bundled, coalesce
 from hpclaunch.storage.selection import Key, Selection, select
+from hpclaunch.storage.small import SMALL
 from hpclaunch.storage.source import Source
 
 __all__ = ["Options", "read"]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 __all__ = ["Request", "bundled", "coalesce"]
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """One read, and which pieces it brings.
 
     Attributes

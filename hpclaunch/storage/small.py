@@ -1,0 +1,117 @@
+"""Chunks of a few kilobytes: decoded many at a time, and placed by boxes of the selection's grid.
+
+What Python spends on a chunk would else be as much as its decoding.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from ctypes import addressof, c_char
+from typing import TYPE_CHECKING, NoReturn
+
+import numpy as np
+
+from hpclaunch.errors import CorruptFile
+from hpclaunch.storage.boxes import Boxes
+from hpclaunch.storage.buffers import borrowed
+from hpclaunch.storage.requests import Request
+
+if TYPE_CHECKING:
+    from hpclaunch.storage.chunked import ChunkedRead
+
+__all__ = ["SMALL", "SmallChunks"]
+
+SMALL = 1 << 15
+"""Bytes of a chunk up to which chunks are decoded and placed many at a time."""
+
+_AT_ONCE = 1 << 18  # bytes of those: what stays in the processor's second cache
+
+
+class SmallChunks:
+    """How the chunks of a selection are decoded where they are small.
+
+    Parameters
+    ----------
+    reading : ChunkedRead
+        Of a selection by slices, with the usual filters.
+    """
+
+    def __init__(self, reading: ChunkedRead) -> None:
+        self.reading = reading
+        self.size = reading.size
+        self.boxes = Boxes(reading.pieces, reading.chunks)
+        self.step = _step(reading.grid, reading.size)
+
+    def place(self, bundle: Sequence[Request], bases: Sequence[int], view: memoryview) -> None:
+        """Decode the chunks of requests, and put them into the result.
+
+        Parameters
+        ----------
+        bundle : sequence of Request
+            That follow each other.
+        bases : sequence of int
+            For each the byte of the file that would stand at the start of `view`.
+        view : memoryview
+            What they brought.
+        """
+        reading, size = self.reading, self.size
+        start = addressof(c_char.from_buffer(view)) if len(view) else 0
+        first, last = bundle[0].start, bundle[-1].stop
+        begins = np.repeat(np.subtract(start, bases), [one.stop - one.start for one in bundle])
+        js, ks = np.arange(first, last), reading.numbers[first:last]
+        sources = reading.places[first:last] + begins
+        if (np.diff(ks) < 0).any():
+            order = np.argsort(ks)
+            js, ks, sources = js[order], ks[order], sources[order]
+        step = self.step
+        decoded = borrowed("chunk", min(step, ks.size) * size)
+        edges = [0, *(np.flatnonzero(np.diff(ks // step)) + 1).tolist(), ks.size]
+        for a, b in itertools.pairwise(edges):
+            here = js[a:b].tolist()
+            addresses, sizes = sources[a:b].tolist(), [reading.sizes[j] for j in here]
+            into = decoded[: (b - a) * size]
+            wrong = reading.pipeline.decode_many(addresses, sizes, into)
+            if wrong >= 0:
+                at = addresses[wrong] - start
+                self._explain(here[wrong], view[at : at + sizes[wrong]])
+            values = self._decoded(into.view(reading.layout.dtype))
+            values = values.reshape(-1, *reading.chunks)
+            for i, n in _runs(ks[a:b]):
+                self.boxes.place(values[i : i + n], int(ks[a + i]), reading.out)
+
+    def _decoded(self, stored: np.ndarray) -> np.ndarray:
+        """Values as they are wanted, in memory that is used again; one dimension."""
+        reading = self.reading
+        if reading.decoding is None:
+            return stored
+        dtype = reading.out.dtype
+        values = borrowed("values", stored.size * dtype.itemsize).view(dtype)
+        reading.decoding.into(stored, values)
+        return values
+
+    def _explain(self, j: int, stored: memoryview) -> NoReturn:
+        """Say why a chunk cannot be decoded."""
+        what = "it does not inflate"
+        try:
+            self.reading.pipeline.decode(stored)
+        except CorruptFile as wrong:
+            what = wrong.what
+        self.reading.source.check()
+        raise self.reading.corrupt(j, what)
+
+
+def _step(grid: tuple[int, ...], size: int) -> int:
+    """How many small chunks are decoded at once: whole rows of the grid, where they are short."""
+    row = 1
+    for n in reversed(grid):
+        if row * n * size > 2 * _AT_ONCE:
+            break
+        row *= n
+    return row * max(1, _AT_ONCE // (row * size))
+
+
+def _runs(ks: np.ndarray) -> list[tuple[int, int]]:
+    """Where numbers that follow each other start, and how many they are."""
+    cuts = np.flatnonzero(np.diff(ks) != 1) + 1
+    return [(a, b - a) for a, b in itertools.pairwise([0, *cuts.tolist(), ks.size])]
