@@ -152,6 +152,27 @@ def _not_by_processes(sources: Iterable[Any]) -> dict[str, str]:
     return {"scheduler": "threads"} if by_process else {}
 
 
+class _Gate:
+    """A target that takes no more blocks once it is shut.
+
+    Where one block fails Dask's threads go on with theirs, and the netCDF library would make the
+    file anew that was removed meanwhile.
+    """
+
+    def __init__(self, target: Any) -> None:
+        self.target, self.lock, self.open = target, threading.Lock(), True
+
+    def __setitem__(self, region: Any, block: Any) -> None:
+        with self.lock:
+            if self.open:
+                self.target[region] = block
+
+    def shut(self) -> None:
+        """Wait for the block that is being written."""
+        with self.lock:
+            self.open = False
+
+
 def fill_plainly(pairs: Sequence[tuple[Any, Any]]) -> None:
     """Compute arrays and assign their blocks to targets of xarray, which encode and write them.
 
@@ -165,7 +186,12 @@ def fill_plainly(pairs: Sequence[tuple[Any, Any]]) -> None:
     sources, targets = zip(*pairs, strict=True)
     client = cluster_client(sources)
     if client is None:
-        da.store(list(sources), list(targets), lock=False, **_not_by_processes(sources))
+        gates = [_Gate(target) for target in targets]
+        try:
+            da.store(list(sources), gates, lock=False, **_not_by_processes(sources))
+        finally:
+            for gate in gates:
+                gate.shut()
         return
     threads = max(1, sum(client.nthreads().values()))
     for source, target in pairs:

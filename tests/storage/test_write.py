@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import textwrap
+import time
 
 import dask
 import dask.array as da
@@ -479,3 +480,22 @@ def test_a_block_without_values_has_no_chunks():
     plan = encode.Plan("/v", (4, 3), (2, 3), np.dtype("f4"), bytes(4), ())
     packet = run._packed(np.empty((0, 3), "f4"), ((0, 0), (0,)), plan, (1, 0), 0)[0, 0]
     assert list(packet.chunks()) == [] and packet.data.nbytes == packet.nbytes == 0
+
+
+def test_after_a_block_failed_no_other_is_written():
+    class Full:
+        blocks, late, over = 0, 0, False
+
+        def __setitem__(self, region, block):
+            self.blocks += 1
+            if self.blocks == 2:
+                raise OSError(28, "full")
+            time.sleep(0.05)
+            self.late += self.over
+
+    target = Full()
+    with pytest.raises(OSError, match="full"):
+        run.fill_plainly([(da.ones((8, 4), chunks=(1, 4)), target)])
+    target.over, written = True, target.blocks
+    time.sleep(0.3)
+    assert (target.late, target.blocks) == (0, written)
