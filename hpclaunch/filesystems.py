@@ -50,6 +50,7 @@ KINDS: Mapping[str, Kind] = {
         Kind("cvmfs", "CernVM-FS", True),
         Kind("smb", "SMB", True),
         Kind("object store", "object store", True),
+        Kind("web server", "web server", True),
         Kind("fuse", "FUSE", None),
         Kind("overlay", "overlay", None),
         Kind("ext4", "ext4", False),

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from hpclaunch.storage.layout import DEFLATE, FLETCHER32, NOWHERE, SHUFFLE, Filter, Layout
+from hpclaunch.storage.mirror import Mirror
 
 __all__ = ["FILTERS", "File", "layout_of"]
 
@@ -50,11 +51,14 @@ class File:
         The version.
     start : int
         Where the superblock lies: 0, or behind a user block.
+    mirror : Mirror, optional
+        Of a remote file: what `handle` reads from.
     """
 
     handle: Any
     superblock: int
     start: int
+    mirror: Mirror | None = None
 
 
 def layout_of(file: File, dataset: Any, shape: tuple[int, ...], dtype: Any) -> Layout:
@@ -241,7 +245,10 @@ def _check_base(file: File, dataset: Any, offsets: np.ndarray, sizes: np.ndarray
         return
     first = next(iter(_first_chunk(dataset)))
     stored = bytes(dataset.id.read_direct_chunk(first.chunk_offset)[1])
-    with open(file.handle.filename, "rb") as raw:  # noqa: PTH123
+    if file.mirror is not None:
+        file.mirror.bring((first.byte_offset + base, len(stored)) for base in (0, file.start))
+    path = file.handle.filename if file.mirror is None else file.mirror.path
+    with open(path, "rb") as raw:  # noqa: PTH123
         found = []
         for base in (0, file.start):
             raw.seek(first.byte_offset + base)

@@ -65,7 +65,8 @@ class CachedRead(ChunkedRead):
     def _fetch(self, js: list[int], claimed: set[int]) -> None:
         """Read and place chunks; those claimed are given to the cache and taken off `claimed`."""
         offsets, sizes = [self.offsets[j] for j in js], [self.sizes[j] for j in js]
-        for one in coalesce(offsets, sizes, request=1 << 62, gap=1 << 16):
+        gap = 1 << 20 if self.source.far else 1 << 16
+        for one in coalesce(offsets, sizes, request=1 << 62, gap=gap):
             view, _ = self._read([one])
             here = js[one.start : one.stop]
             self._place([([j for j in here if j not in claimed], one.offset)], view)

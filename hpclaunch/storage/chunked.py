@@ -199,7 +199,7 @@ class ChunkedRead:
                 last[2] += self.size
             else:
                 runs.append([offsets[j], to, self.size])
-        if len(runs) > 1 and request.size < len(runs) * _ENOUGH:
+        if len(runs) > 1 and (self.source.far or request.size < len(runs) * _ENOUGH):
             return False
         for offset, to, size in runs:
             self.source.read(offset, self.bytes[to : to + size].data)

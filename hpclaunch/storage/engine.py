@@ -24,6 +24,7 @@ from hpclaunch.storage import sidecar
 from hpclaunch.storage.elementwise import decode_early
 from hpclaunch.storage.layout import FileIndex, Group, Identity
 from hpclaunch.storage.lazy import LazyArray, Origin
+from hpclaunch.storage.remote import Location, Remote, is_url, located
 from hpclaunch.storage.scan import kind_of
 
 if TYPE_CHECKING:
@@ -37,17 +38,18 @@ class HpclaunchDataStore(AbstractDataStore):
 
     Parameters
     ----------
-    path : str
+    path : str or Remote
         As it was asked for, absolute; it becomes ``encoding["source"]``.
     identity : Identity
         Of the file.
     group : Group
     """
 
-    def __init__(self, path: str, identity: Identity, group: Group) -> None:
-        self.path = path
+    def __init__(self, path: Location, identity: Identity, group: Group) -> None:
+        remote = path if isinstance(path, Remote) else None
+        self.path = path.name if isinstance(path, Remote) else path
         self.group = group
-        self.origin = Origin(identity, group.path)
+        self.origin = Origin(identity, group.path, remote)
 
     def get_variables(self) -> dict[str, Variable]:
         """The variables, not decoded, their values lazy."""
@@ -119,8 +121,11 @@ class HpclaunchBackendEntrypoint(BackendEntrypoint):
         use_cftime: Any = None,
         decode_timedelta: Any = None,
         group: str | None = None,
+        storage_options: Mapping[str, Any] | None = None,
     ) -> Dataset:
         """Open one group of a file; as engine ``netcdf4`` does, value for value.
+
+        `storage_options` are those of fsspec's file system, where the file is named by a URL.
 
         Raises
         ------
@@ -138,10 +143,11 @@ class HpclaunchBackendEntrypoint(BackendEntrypoint):
             "use_cftime": use_cftime,
             "decode_timedelta": decode_timedelta,
         }
-        path = _local_path(filename_or_obj)
+        path = _located(filename_or_obj, storage_options)
         index = _index_of(path)
         if isinstance(index, str):
-            opened: Dataset = _engine(index).open_dataset(path, group=group, **decoding)
+            where, more = _for_another(path)
+            opened: Dataset = _engine(index).open_dataset(where, group=group, **decoding, **more)
             return opened
         return _decoded(path, index, _absolute(group), decoding)
 
@@ -159,13 +165,19 @@ class HpclaunchBackendEntrypoint(BackendEntrypoint):
         return tree
 
     def open_groups_as_dict(
-        self, filename_or_obj: Any, *, group: str | None = None, **decoding: Any
+        self,
+        filename_or_obj: Any,
+        *,
+        group: str | None = None,
+        storage_options: Mapping[str, Any] | None = None,
+        **decoding: Any,
     ) -> dict[str, Dataset]:
         """Open all groups of a file, or those below `group`, each as a dataset by its path."""
-        path = _local_path(filename_or_obj)
+        path = _located(filename_or_obj, storage_options)
         index = _index_of(path)
         if isinstance(index, str):
-            opened = _engine(index).open_groups_as_dict(path, group=group, **decoding)
+            where, more = _for_another(path)
+            opened = _engine(index).open_groups_as_dict(where, group=group, **decoding, **more)
             return dict(opened)
         top = _absolute(group)
         if top not in index.groups:
@@ -178,7 +190,7 @@ class HpclaunchBackendEntrypoint(BackendEntrypoint):
         }
 
 
-def _decoded(path: str, index: FileIndex, group: str, decoding: dict[str, Any]) -> Dataset:
+def _decoded(path: Location, index: FileIndex, group: str, decoding: dict[str, Any]) -> Dataset:
     if group not in index.groups:
         raise OSError(f"group not found: {_missing(group, index)}")
     store = HpclaunchDataStore(path, index.identity, index.groups[group])
@@ -193,8 +205,8 @@ def _relative(group: str, top: str) -> str:
     return group.removeprefix(top.rstrip("/")).strip("/") or "."
 
 
-def _local_path(filename_or_obj: Any) -> str:
-    """The absolute path, as xarray's engines make it."""
+def _located(filename_or_obj: Any, storage_options: Mapping[str, Any] | None) -> Location:
+    """The absolute path, as xarray's engines make it, or the URL."""
     if isinstance(filename_or_obj, os.PathLike):
         filename_or_obj = os.fspath(filename_or_obj)
     if not isinstance(filename_or_obj, str):
@@ -202,17 +214,21 @@ def _local_path(filename_or_obj: Any) -> str:
             f"engine hpclaunch opens files by their path, not {type(filename_or_obj).__name__}; "
             "engines h5netcdf and netcdf4 open file objects and bytes"
         )
-    if "://" in filename_or_obj:
-        raise StorageError(
-            f"engine hpclaunch opens local files, and {filename_or_obj} is a URL",
-            hint="engines netcdf4 (OPeNDAP), h5netcdf and zarr open URLs",
-        )
-    return os.path.abspath(os.path.expanduser(filename_or_obj))  # noqa: PTH100, PTH111
+    if not is_url(filename_or_obj):
+        filename_or_obj = os.path.abspath(os.path.expanduser(filename_or_obj))  # noqa: PTH100, PTH111
+    return located(filename_or_obj, storage_options)
 
 
-def _index_of(path: str) -> FileIndex | str:
+def _for_another(path: Location) -> tuple[str, dict[str, Any]]:
+    """A path or URL for another engine, and the options that go with it."""
+    if isinstance(path, str):
+        return path, {}
+    return path.url, {"storage_options": dict(path.options)} if path.options else {}
+
+
+def _index_of(path: Location) -> FileIndex | str:
     """A file's index, or the name of the engine that it belongs to."""
-    found = sidecar.cached(path)
+    found = sidecar.cached(path) if isinstance(path, str) else None
     if found is not None:
         return found
     kind = kind_of(path)

@@ -90,7 +90,7 @@ class ExtentRead:
             gap=self.gap,
             align=align,
         )
-        return bundled(joined, self.request, 256)
+        return bundled(joined, self.request, 1 if self.source.far else 256)
 
     def work(self, bundle: list[Request]) -> None:
         """Read a bundle and place it."""

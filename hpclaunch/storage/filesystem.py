@@ -19,6 +19,7 @@ from hpclaunch.shell import Completed
 from hpclaunch.storage import beegfs, ceph, gpfs, lustre
 from hpclaunch.storage.mounts import Mount, magic_of, mount_of, read_mountinfo, this_mountinfo
 from hpclaunch.storage.places import Place, Reading, reading_options, stripe_of
+from hpclaunch.storage.remote import public
 from hpclaunch.storage.tools import ask
 
 __all__ = ["Place", "Reading", "place", "reading_options", "stripe_of"]
@@ -28,6 +29,7 @@ Ask = Callable[[Sequence[str]], "Completed | None"]
 _URLS = {"s3": "S3", "gs": "Google Cloud Storage", "gcs": "Google Cloud Storage", "az": "Azure",
          "abfs": "Azure", "abfss": "Azure", "swift": "Swift", "http": "HTTP",
          "https": "HTTPS"}  # fmt: skip
+_WEB = ("http", "https")
 _SMALL = 2**16
 """Bytes: files below may hold their data where no block is counted for it."""
 
@@ -87,7 +89,8 @@ def _remote(url: str) -> Place:
             hint=f"known are {', '.join(f'{one}://' for one in _URLS)} and paths",
         )
     device = urlsplit(url).netloc.rpartition("@")[2]
-    return Place(url, KINDS["object store"], device=device, found=(f"{title}, by the URL",))
+    kind = KINDS["web server" if scheme in _WEB else "object store"]
+    return Place(public(url), kind, device=device, found=(f"{title}, by the URL",))
 
 
 def _seen(path: str, facts: os.stat_result) -> Place:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hpclaunch.errors import StorageError
 from hpclaunch.storage import filesystem, sidecar
@@ -13,6 +14,7 @@ from hpclaunch.storage.decode import decoders
 from hpclaunch.storage.describe import FileFacts, describe
 from hpclaunch.storage.layout import FileIndex
 from hpclaunch.storage.places import Place, Reading, reading_options
+from hpclaunch.storage.remote import Location, located, name_of
 from hpclaunch.storage.scan import kind_of
 
 __all__ = ["Inspection", "inspect"]
@@ -45,8 +47,12 @@ class Inspection:
     decoders: Mapping[str, str]
 
 
-def inspect(path: str | os.PathLike[str]) -> Inspection:
+def inspect(
+    path: str | os.PathLike[str], *, storage_options: Mapping[str, Any] | None = None
+) -> Inspection:
     """Look at a NetCDF-4 or HDF5 file. Its index is kept in the cache, as when it is opened.
+
+    A URL is taken too; `storage_options` are for fsspec's file system then.
 
     Raises
     ------
@@ -59,23 +65,19 @@ def inspect(path: str | os.PathLike[str]) -> Inspection:
     """
     text = os.fspath(path)
     place = filesystem.place(text)
-    if place.kind.name == "object store" and "://" in text:
-        raise StorageError(
-            f"{text}: files in object stores are not read here",
-            hint="copy it to a file system, or open it with xarray and fsspec",
-        )
     if place.offline == "yes":
         raise StorageError(
             f"{text} was migrated to tape, and is not touched: a read would wait for its recall",
             hint="have it recalled first, by the site's command (`lfs hsm_restore`, `dsmrecall`)",
         )
-    _check_kind(text)
-    index = sidecar.load(place.path)
+    where = located(text, storage_options)
+    _check_kind(where)
+    index = sidecar.load(place.path if isinstance(where, str) else where)
     return Inspection(place, reading_options(place), describe(index), index, decoders())
 
 
-def _check_kind(path: str) -> None:
-    kind = kind_of(path)
+def _check_kind(place: Location) -> None:
+    kind, path = kind_of(place), name_of(place)
     if kind in _ENGINES:
         what, engine = _ENGINES[kind]
         raise StorageError(f"{path} is {what}", hint=f"xarray reads it with engine {engine}")

@@ -14,6 +14,7 @@ from hpclaunch.storage.cores import threads_here
 from hpclaunch.storage.job import Decoding
 from hpclaunch.storage.lazy import LazyArray
 from hpclaunch.storage.pool import run
+from hpclaunch.storage.remote import IN_FLIGHT
 
 __all__ = ["JoinedArray"]
 
@@ -80,7 +81,8 @@ class JoinedArray(BackendArray):
             place, here, there = job
             out[(*before, there)] = self._part(key, place, here)
 
-        run(wanted, work, threads_here())
+        far = self.parts[0].origin.remote is not None
+        run(wanted, work, threads_here() + (IN_FLIGHT if far else 0))
         return out
 
 

@@ -14,6 +14,7 @@ from hpclaunch.storage.elementwise import decode_early
 from hpclaunch.storage.engine import HpclaunchDataStore
 from hpclaunch.storage.joined import JoinedArray
 from hpclaunch.storage.lazy import LazyArray, Origin
+from hpclaunch.storage.remote import Remote
 from hpclaunch.storage.row import Row
 
 if TYPE_CHECKING:
@@ -33,7 +34,10 @@ class JoinedDataStore(AbstractDataStore):
     def __init__(self, row: Row) -> None:
         self.row = row
         self.first = HpclaunchDataStore(row.paths[0], row.identities[0], row.group)
-        self.origins = [Origin(identity, row.group.path) for identity in row.identities]
+        self.origins = [
+            Origin(identity, row.group.path, place if isinstance(place, Remote) else None)
+            for place, identity in zip(row.paths, row.identities, strict=True)
+        ]
 
     def get_variables(self) -> dict[str, Variable]:
         """The variables, not decoded, their values lazy."""

@@ -12,7 +12,8 @@ from xarray.core import indexing
 from hpclaunch.errors import ChangedFile, CorruptFile
 from hpclaunch.storage import library, sidecar
 from hpclaunch.storage.job import Decoding, fill_value
-from hpclaunch.storage.layout import Identity, Layout, Variable
+from hpclaunch.storage.layout import FileIndex, Identity, Layout, Variable
+from hpclaunch.storage.remote import Location, Remote
 from hpclaunch.storage.scan import identify
 
 __all__ = ["LazyArray", "Origin"]
@@ -27,10 +28,18 @@ class Origin:
     identity : Identity
         Of the file as it was opened.
     group : str
+    remote : Remote or None
+        Where it lies at a URL.
     """
 
     identity: Identity
     group: str
+    remote: Remote | None = None
+
+    @property
+    def place(self) -> Location:
+        """Where to read it."""
+        return self.identity.path if self.remote is None else self.remote
 
 
 class LazyArray(BackendArray):
@@ -91,7 +100,7 @@ class LazyArray(BackendArray):
     def _found(self) -> Variable:
         """The variable's index; in another process it is looked for first."""
         if self._variable is None:
-            index = sidecar.load(self.origin.identity.path)
+            index = _index(self.origin)
             if not same_state(index.identity, self.origin.identity):
                 raise self._changed()
             self._variable = index.groups[self.origin.group].variables[self.name]
@@ -106,8 +115,8 @@ class LazyArray(BackendArray):
         from hpclaunch.storage.source import open_source
         from hpclaunch.storage.tuning import options_for
 
-        source: Any = open_source(self.origin.identity.path, self.origin.identity)
-        options = options_for(self.origin.identity.path)
+        source = open_source(self.origin.place, self.origin.identity)
+        options = options_for(self.origin.place)
         try:
             found = read(
                 *(source, variable.layout, key),
@@ -124,9 +133,15 @@ class LazyArray(BackendArray):
         return found
 
     def _from_library(self, key: Any) -> Any:
-        self._check()
-        found = library.read(self.origin.identity.path, self.origin.group, self.name, key)
-        self._check()
+        origin = self.origin
+        if origin.remote is not None:
+            from hpclaunch.storage.remotelibrary import read
+
+            found = read(origin.remote, origin.identity, origin.group, self.name, key, self.shape)
+        else:
+            self._check()
+            found = library.read(origin.identity.path, origin.group, self.name, key)
+            self._check()
         return found if self.decoding is None else self.decoding.of(np.asarray(found))
 
     def _check(self) -> None:
@@ -139,6 +154,12 @@ class LazyArray(BackendArray):
         return ChangedFile(
             f"{self.origin.identity.path} was changed since it was opened ({self.where})"
         )
+
+
+def _index(origin: Origin) -> FileIndex:
+    """The file's index; at a URL that of the state that was opened, for no request."""
+    found = None if origin.remote is None else sidecar.kept(origin.identity)
+    return sidecar.load(origin.place) if found is None else found
 
 
 def same_state(one: Identity, other: Identity) -> bool:

@@ -7,19 +7,22 @@ damaged file brings down takes no other file with it. They are started as ``pyth
 
 from __future__ import annotations
 
+import base64
 import json
 import os
+import pickle
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from hpclaunch.errors import HpclaunchError
+from hpclaunch.errors import HpclaunchError, StorageError
 from hpclaunch.storage import sidecar
+from hpclaunch.storage.remote import Location, Remote, each, name_of, places_of
 
 __all__ = ["Indexed", "index_many"]
 
@@ -51,17 +54,19 @@ class Indexed:
 
 
 def index_many(
-    paths: Iterable[str | os.PathLike[str]],
+    paths: Iterable[str | os.PathLike[str] | Remote],
     *,
     processes: int | None = None,
     progress: Callable[[int, int, str], None] | None = None,
     directory: Path | None = None,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> Indexed:
     """Make the indexes of many files, where they have none that is valid.
 
     Parameters
     ----------
     paths : iterable of str or path
+        Also URLs.
     processes : int, optional
         By default one for each core that this process may use, and no more than eight.
     progress : callable, optional
@@ -69,27 +74,37 @@ def index_many(
         last, in the calling thread.
     directory : pathlib.Path, optional
         Of the sidecars, instead of the usual one.
+    storage_options : mapping, optional
+        For fsspec's file system, with URLs.
 
     Returns
     -------
     Indexed
         A file that cannot be indexed is no error; it is told in `failed`.
     """
-    every = list(dict.fromkeys(os.fspath(one) for one in paths))
+    places = _places(paths, storage_options)
+    every = list(places)
     waiting: list[str] = []
     kept: list[str] = []
     failed: dict[str, str] = {}
-    for path in every:
+
+    def look(place: Location) -> bool | str:
         try:
-            (waiting if sidecar.cached(path, directory) is None else kept).append(path)
-        except OSError as why:
-            failed[path] = str(why)
+            return sidecar.cached(place, directory) is not None
+        except (OSError, StorageError) as why:
+            return str(why)
+
+    for path, found in zip(every, each(look, list(places.values())), strict=True):
+        if isinstance(found, str):
+            failed[path] = found
+        else:
+            (kept if found else waiting).append(path)
     done = len(kept) + len(failed)
     if progress is not None and done:
         progress(done, len(every), (kept or list(failed))[-1])
     built = []
     with _Team(min(processes or _usual(), len(waiting)), directory) as team:
-        for path, fault in team.work(waiting):
+        for path, fault in team.work([places[path] for path in waiting]):
             if fault is None:
                 built.append(path)
             else:
@@ -99,6 +114,15 @@ def index_many(
                 progress(done, len(every), path)
     order = {path: at for at, path in enumerate(every)}
     return Indexed(tuple(kept), tuple(sorted(built, key=order.__getitem__)), failed)
+
+
+def _places(
+    paths: Iterable[str | os.PathLike[str] | Remote], options: Mapping[str, Any] | None
+) -> dict[str, Location]:
+    """Paths and URLs by their names."""
+    every = [one if isinstance(one, Remote) else os.fspath(one) for one in paths]
+    places = [one if isinstance(one, Remote) else places_of([one], options)[0] for one in every]
+    return {name_of(place): place for place in places}
 
 
 def _usual() -> int:
@@ -134,14 +158,16 @@ class _Team:
             text=True,
         )
 
-    def work(self, paths: list[str]) -> Iterator[tuple[str, str | None]]:
+    def work(self, places: list[Location]) -> Iterator[tuple[str, str | None]]:
         """Each path, once it is done, with what went wrong."""
-        for one in as_completed([self._threads.submit(self._one, path) for path in paths]):
+        for one in as_completed([self._threads.submit(self._one, place) for place in places]):
             yield one.result()
 
-    def _one(self, path: str) -> tuple[str, str | None]:
+    def _one(self, place: Location) -> tuple[str, str | None]:
+        path = name_of(place)
+        where = base64.b64encode(pickle.dumps(place)).decode()
         process = self._free.get()
-        answer = _ask(process, [path, self.directory and str(self.directory)])
+        answer = _ask(process, [where, self.directory and str(self.directory)])
         if answer:
             self._free.put(process)
             return path, json.loads(answer)
@@ -166,12 +192,13 @@ def serve() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     for line in sys.stdin:
-        path, directory = json.loads(line)
+        where, directory = json.loads(line)
+        place: Location = pickle.loads(base64.b64decode(where))  # of the process that started this
         fault = None
         try:
-            sidecar.load(path, directory=directory and Path(directory))
+            sidecar.load(place, directory=directory and Path(directory))
         except (HpclaunchError, OSError) as why:
             fault = str(why)
         except Exception as why:
-            fault = f"{path}: {type(why).__name__}: {why}"
+            fault = f"{name_of(place)}: {type(why).__name__}: {why}"
         print(json.dumps(fault), file=answers, flush=True)

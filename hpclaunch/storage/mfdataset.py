@@ -17,6 +17,7 @@ from hpclaunch.storage.cores import cores, memory
 from hpclaunch.storage.join import Apart, join
 from hpclaunch.storage.layout import FileIndex, Group
 from hpclaunch.storage.many import index_many
+from hpclaunch.storage.remote import Location, each, is_url, matching, name_of, places_of
 from hpclaunch.storage.row import Row, keep, kept, row_of
 from hpclaunch.storage.rowchunks import row_chunks
 
@@ -39,6 +40,7 @@ def open_mfdataset(
     group: str | None = None,
     processes: int | None = None,
     progress: Callable[[int, int, str], None] | None = None,
+    storage_options: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Dataset:
     """Open many files as one dataset.
@@ -52,7 +54,8 @@ def open_mfdataset(
     Parameters
     ----------
     paths : str, path or iterable of these
-        A pattern such as ``"data/*.nc"``, or the files.
+        A pattern such as ``"data/*.nc"``, or the files; also ``s3://``, and ``https://`` without
+        patterns.
     concat_dim : str, optional
         The dimension along which files follow each other, in the order in which they are given.
         By default it is the one whose coordinate differs, and files are put in its order.
@@ -69,6 +72,8 @@ def open_mfdataset(
         That make missing indexes.
     progress : callable, optional
         As of `index_many`.
+    storage_options : mapping, optional
+        For fsspec's file system, with URLs.
     **options
         Decoding options of `xarray.open_dataset`, such as ``decode_times``. Any other option of
         `xarray.open_mfdataset`, such as ``compat`` or ``preprocess``, has xarray combine the files.
@@ -86,16 +91,20 @@ def open_mfdataset(
     UsageError
         If there are no paths.
     """
-    files = files_of(paths)
-    if set(options) - _DECODING:
+    files = files_of(paths, storage_options)
+    if storage_options:
+        options["backend_kwargs"] = {"storage_options": dict(storage_options)}
+    if set(options) - _DECODING - {"backend_kwargs"}:
         return _by_xarray(files, concat_dim, chunks, group, options)
     place = "/" + (group or "").strip("/")
-    row = kept(files, place, concat_dim)
+    places = places_of(files, storage_options)
+    row = kept(places, place, concat_dim)
     if row is None:
-        indexes = _indexes(files, processes, progress)
-        row = _new_row(files, indexes, place, concat_dim)
+        indexes = _indexes(places, processes, progress)
+        row = _new_row(places, indexes, place, concat_dim)
     if row is None:
         return _by_xarray(files, concat_dim, chunks, group, options)
+    options.pop("backend_kwargs", None)
     return _opened(row, chunks, (access, machine or here()), options)
 
 
@@ -108,38 +117,47 @@ _OF_THE_FIRST = {"compat": "override", "coords": "minimal", "data_vars": "minima
 """What does not have the dimension of the row is taken from the first file, by xarray too."""
 
 
-def files_of(paths: Any) -> list[str]:
-    """The absolute paths of a pattern, a path or several of them."""
+def files_of(paths: Any, storage_options: Mapping[str, Any] | None = None) -> list[str]:
+    """The absolute paths of a pattern, a path or several of them; or URLs."""
+    if isinstance(paths, str) and is_url(paths):
+        return matching(paths, storage_options)
     if isinstance(paths, str | os.PathLike):
         pattern = os.fspath(paths)
         found = sorted(glob.glob(os.path.expanduser(pattern)))  # noqa: PTH111, PTH207
         if not found:
             raise FileNotFoundError(f"no files match {pattern!r}")
         paths = found
-    files = [os.path.abspath(os.path.expanduser(one)) for one in paths]  # noqa: PTH100, PTH111
+    files = [_absolute(os.fspath(one)) for one in paths]
     if not files:
         raise UsageError("there are no files to open", hint="give paths or a pattern")
     return files
 
 
+def _absolute(path: str) -> str:
+    return path if is_url(path) else os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111
+
+
 def _indexes(
-    files: Sequence[str], processes: int | None, progress: Callable[[int, int, str], None] | None
+    places: Sequence[Location],
+    processes: int | None,
+    progress: Callable[[int, int, str], None] | None,
 ) -> list[FileIndex | None]:
     """The files' indexes; None for a file that is not HDF5."""
-    found = {file: sidecar.cached(file) for file in files}
-    missing = [file for file, index in found.items() if index is None]
+    known = each(sidecar.cached, places)
+    missing = [place for place, index in zip(places, known, strict=True) if index is None]
     failed: dict[str, str] = {}
     if len(missing) > _FEW:
         failed = index_many(missing, processes=processes, progress=progress).failed
     from hpclaunch.storage.scan import kind_of
 
-    for file in missing:
-        if kind_of(file) != "hdf5":
-            continue
-        if file in failed:
-            raise StorageError(failed[file], hint="`hpclaunch data inspect FILE` tells more")
-        found[file] = sidecar.load(file)
-    return [found[file] for file in files]
+    found = []
+    for place, index in zip(places, known, strict=True):
+        if index is None and kind_of(place) == "hdf5":
+            if (name := name_of(place)) in failed:
+                raise StorageError(failed[name], hint="`hpclaunch data inspect FILE` tells more")
+            index = sidecar.load(place)
+        found.append(index)
+    return found
 
 
 def here() -> Machine:
@@ -167,7 +185,7 @@ def _group(index: FileIndex, place: str) -> Group:
 
 
 def _new_row(
-    files: Sequence[str], indexes: Sequence[FileIndex | None], place: str, dim: str | None
+    files: Sequence[Location], indexes: Sequence[FileIndex | None], place: str, dim: str | None
 ) -> Row | None:
     """The row that files make, kept for the next time; None if they make none."""
     known = [one for one in indexes if one is not None]

@@ -89,6 +89,10 @@ class Reading:
     reason: str
 
 
+REMOTE = Reading(0, 2**20, "a request costs tens of milliseconds, and many are made at once")
+"""How bytes are asked of an object store or a web server."""
+
+
 def stripe_of(place: Place, offset: int) -> Stripes | None:
     """The stripes that hold a byte of the file; None where there are none or they are not known."""
     return stripes_at(place.components, offset)
@@ -102,8 +106,8 @@ def reading_options(place: Place) -> Reading:
     milliseconds of an object store.
     """
     stripes = place.stripes
-    if place.kind.name == "object store":
-        return Reading(0, 2**22, "a request to an object store costs tens of milliseconds")
+    if place.kind.name in ("object store", "web server"):
+        return REMOTE
     if stripes is not None and stripes.count != 0:
         return Reading(
             stripes.size,

@@ -95,7 +95,7 @@ def free_threads(limit: int) -> int:
     return max(1, limit - _crew.busy() + 1)
 
 
-def run(jobs: Sequence[Job], work: Callable[[Job], None], limit: int) -> None:
+def run(jobs: Sequence[Job], work: Callable[[Job], None], limit: int, *, more: bool = True) -> None:
     """Do all jobs, in this thread and in helpers.
 
     Parameters
@@ -106,6 +106,8 @@ def run(jobs: Sequence[Job], work: Callable[[Job], None], limit: int) -> None:
         Called once for each job, in any of the threads.
     limit : int
         Threads that read in this process at most.
+    more : bool, default True
+        Whether half as many again join where reads wait for the storage.
 
     Raises
     ------
@@ -120,7 +122,7 @@ def run(jobs: Sequence[Job], work: Callable[[Job], None], limit: int) -> None:
         shared = _Shared(jobs, work)
         free = free_threads(limit)
         helpers = _recruit(shared, min(free, len(jobs)) - 1, limit)
-        ahead = [max(1, free // 2)] if len(jobs) > 2 else []
+        ahead = [max(1, free // 2)] if more and len(jobs) > 2 else []
 
         def read_ahead() -> bool:
             if ahead and pace.slow:

@@ -30,6 +30,7 @@ __all__ = ["Options", "read"]
 
 _FEW = 16  # small chunks of a selection that are looked for in the cache one by one
 _LEAST = 1 << 20  # bytes of a request that is made smaller so that more threads have work
+_LEAST_FAR = 4 << 20  # the same over a network, where many are under way at once
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,9 @@ class Options:
     threads : int
         That read in this process at most; 0: those of the Dask worker, or the cores. Where reads
         wait for the storage, half as many again (at least one) read ahead.
+    ahead : int
+        Threads that read besides, because each waits for an answer over the network most of its
+        time; requests are not put behind one another then.
     cache : int
         Bytes of decoded chunks that the process keeps: by default 128 MiB, or a 32nd of the memory
         where that is less.
@@ -57,6 +61,7 @@ class Options:
     gap: int = 64 << 10
     align: int = 0
     threads: int = 0
+    ahead: int = 0
     cache: int = min(128 << 20, memory() // 32)
 
 
@@ -147,14 +152,14 @@ def _in_part(layout: Layout, selection: Selection) -> bool:
 
 
 def _by_extents(job: Job, options: Options) -> None:
-    limit = options.threads or threads_here()
     reading = ExtentRead(job, request=options.request, gap=options.gap)
-    run(reading.requests(options.align), reading.work, limit)
+    bundles = reading.requests(options.align)
+    run(bundles, reading.work, _limit(options), more=not options.ahead)
 
 
 def _by_chunks(job: Job, options: Options) -> None:
     layout, selection = job.layout, job.selection
-    limit = options.threads or threads_here()
+    limit = _limit(options)
     caching = bool(layout.filters and options.cache)
     keep = caching and _worth_keeping(layout, selection, options.cache)
     reading: ChunkedRead
@@ -165,15 +170,22 @@ def _by_chunks(job: Job, options: Options) -> None:
     if layout.filters and reading.sizes:
         _refuse_giants(job.source, layout, job.where)
     target = options.request
-    if not pace.slow:
+    if options.ahead:
+        target = _share(reading.stored, target, limit, _LEAST_FAR)
+    elif not pace.slow:
         target = _share(reading.stored, target, 2 * free_threads(limit), _LEAST)
         if keep:
             target = _share(reading.stored, target, 4, _LEAST // 2)
     requests = coalesce(
         reading.offsets, reading.sizes, request=target, gap=options.gap, align=options.align
     )
-    run(bundled(requests, target, 64), reading.work, limit)
+    bundles = bundled(requests, target, 1 if options.ahead else 64)
+    run(bundles, reading.work, limit, more=not options.ahead)
     reading.finish()
+
+
+def _limit(options: Options) -> int:
+    return (options.threads or threads_here()) + options.ahead
 
 
 def _share(total: int, request: int, parts: int, least: int) -> int:

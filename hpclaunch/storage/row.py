@@ -17,6 +17,7 @@ import numpy as np
 from hpclaunch.storage import sidecar
 from hpclaunch.storage.join import Joined
 from hpclaunch.storage.layout import FileIndex, Group, Identity, Layout, Variable
+from hpclaunch.storage.remote import Location, Remote, each
 
 __all__ = ["Row", "keep", "kept", "row_of"]
 
@@ -30,7 +31,7 @@ class Row:
 
     Attributes
     ----------
-    paths : tuple of str
+    paths : tuple of str or Remote
         As they were asked for, in the order of the row.
     identities : tuple of Identity
     group : Group
@@ -40,7 +41,7 @@ class Row:
         Of variables that go through the row, those whose values the indexes have.
     """
 
-    paths: tuple[str, ...]
+    paths: tuple[Location, ...]
     identities: tuple[Identity, ...]
     group: Group
     joined: Joined
@@ -53,7 +54,7 @@ class Row:
 
 
 def row_of(
-    paths: Sequence[str], indexes: Sequence[FileIndex], groups: Sequence[Group], joined: Joined
+    paths: Sequence[Location], indexes: Sequence[FileIndex], groups: Sequence[Group], joined: Joined
 ) -> Row:
     """The row that files make of which the indexes are at hand."""
     first = groups[joined.order[0]]
@@ -74,7 +75,7 @@ def row_of(
     )
 
 
-def keep(row: Row, asked: Sequence[str], place: str, dim: str | None) -> None:
+def keep(row: Row, asked: Sequence[Location], place: str, dim: str | None) -> None:
     """Keep a row for those who ask for the same files in the same way."""
     if sum(one.nbytes for one in row.values.values()) > _ROOM:
         return
@@ -96,7 +97,7 @@ def keep(row: Row, asked: Sequence[str], place: str, dim: str | None) -> None:
     )
 
 
-def kept(asked: Sequence[str], place: str, dim: str | None) -> Row | None:
+def kept(asked: Sequence[Location], place: str, dim: str | None) -> Row | None:
     """The row that was kept, if all its files are what they were.
 
     Raises
@@ -104,14 +105,14 @@ def kept(asked: Sequence[str], place: str, dim: str | None) -> Row | None:
     FileNotFoundError, PermissionError
         As the system says of a file.
     """
-    now = [os.stat(one) for one in asked]  # noqa: PTH116
+    now = each(_state, asked)
     found = sidecar.kept(_name(asked, place, dim))
     if found is None:
         return None
     about: dict[str, Any] = json.loads(found.facts["row"])
     order = about["order"]
     identities = tuple(Identity(*one) for one in about["files"])
-    states = [(now[at].st_size, now[at].st_mtime_ns, now[at].st_ino) for at in order]
+    states = [now[at] for at in order]
     if [(one.size, one.mtime_ns, one.inode) for one in identities] != states:
         return None
     first = sidecar.cached(asked[order[0]])
@@ -132,7 +133,16 @@ def kept(asked: Sequence[str], place: str, dim: str | None) -> Row | None:
     )
 
 
-def _name(asked: Sequence[str], place: str, dim: str | None) -> Identity:
+def _state(place: Location) -> tuple[int, int, int]:
+    """Size, modification time and inode of a file now."""
+    if isinstance(place, Remote):
+        one = place.identify()
+        return one.size, one.mtime_ns, one.inode
+    facts = os.stat(place)  # noqa: PTH116
+    return facts.st_size, facts.st_mtime_ns, facts.st_ino
+
+
+def _name(asked: Sequence[Location], place: str, dim: str | None) -> Identity:
     return Identity(f"row {_digest((tuple(asked), place, dim))}", len(asked), 0, 0)
 
 

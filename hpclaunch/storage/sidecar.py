@@ -16,12 +16,15 @@ import stat
 import tempfile
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from hpclaunch.errors import StorageError
 from hpclaunch.storage.indexformat import Damaged, Unkeepable, decode, encode
 from hpclaunch.storage.layout import FileIndex, Identity
+from hpclaunch.storage.remote import Location, Remote, located
 from hpclaunch.storage.scan import identify, scan
 
 __all__ = ["cache_directory", "cached", "forget", "keep", "kept", "load", "sidecar_of"]
@@ -103,17 +106,25 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def load(path: str, *, build: bool = True, directory: Path | None = None) -> FileIndex:
+def load(
+    path: Location,
+    *,
+    build: bool = True,
+    directory: Path | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> FileIndex:
     """The index of a file: from this process, from its sidecar, or made of the file.
 
     Parameters
     ----------
-    path : str
-        Of a NetCDF-4 or HDF5 file.
+    path : str or Remote
+        Of a NetCDF-4 or HDF5 file; or its URL.
     build : bool, default True
         Whether it may be made, and then kept as a sidecar.
     directory : pathlib.Path, optional
         Of the sidecars, instead of `cache_directory`.
+    storage_options : mapping, optional
+        For fsspec's file system, with a URL.
 
     Returns
     -------
@@ -129,23 +140,27 @@ def load(path: str, *, build: bool = True, directory: Path | None = None) -> Fil
     CorruptFile, ChangedFile
         As `scan` does.
     """
+    if isinstance(path, str):
+        path = located(path, storage_options)
     now = identify(path)
     found = _find(now, directory)
     if found is not None:
         return found
     if not build:
         raise StorageError(
-            f"there is no index of {path}", hint=f"make it: hpclaunch data index {path}"
+            f"there is no index of {now.path}", hint=f"make it: hpclaunch data index {now.path}"
         )
     with _building:
-        found = _find(identify(path), directory)
+        if isinstance(path, str):
+            now = identify(path)
+        found = _find(now, directory)
         if found is None:
-            found = scan(path)
+            found = scan(path, now) if isinstance(path, Remote) else scan(path)
             _memory.put(found, directory, _save(found, directory))
     return found
 
 
-def cached(path: str, directory: Path | None = None) -> FileIndex | None:
+def cached(path: Location, directory: Path | None = None) -> FileIndex | None:
     """The index of a file as it is now, if there is one; the file is not opened.
 
     Raises

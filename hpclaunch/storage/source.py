@@ -16,6 +16,7 @@ from typing import Protocol
 
 from hpclaunch.errors import ChangedFile, CorruptFile
 from hpclaunch.storage.layout import Identity
+from hpclaunch.storage.remote import Location, Remote, RemoteFile
 
 __all__ = ["DESCRIPTORS", "LocalFile", "Source", "close_idle", "identify", "open_source"]
 
@@ -32,9 +33,13 @@ class Source(Protocol):
     ----------
     identity : Identity
         Of the file that is read.
+    far : bool
+        Whether each read is a request over a network that takes its time, so that many are under
+        way together.
     """
 
     identity: Identity
+    far: bool
 
     def read(self, offset: int, into: memoryview) -> None:
         """Fill `into` (writable, bytes) with what stands at `offset`.
@@ -53,25 +58,31 @@ class Source(Protocol):
         """Raise `ChangedFile` if the file was written to since it was identified."""
 
 
-def identify(path: str) -> Identity:
-    """Which file lies at `path`, and in which state: its real path and one stat.
+def identify(path: Location) -> Identity:
+    """Which file lies at `path`, and in which state: its real path and one stat, or one request.
 
     Raises
     ------
     FileNotFoundError, PermissionError
         As the system says.
+    StorageError
+        As a server says.
     """
+    if isinstance(path, Remote):
+        return path.identify()
     real = os.path.realpath(path)
     found = os.stat(real)  # noqa: PTH116
     return Identity(real, found.st_size, found.st_mtime_ns, found.st_ino)
 
 
-def open_source(path: str, expected: Identity | None = None) -> LocalFile:
+def open_source(path: Location, expected: Identity | None = None) -> Source:
     """Make sure that a file is the one expected, and prepare to read it.
+
+    At a URL that is made sure of with each read.
 
     Parameters
     ----------
-    path : str
+    path : str or Remote
     expected : Identity, optional
         What it was when its index was made. Its path is not compared.
 
@@ -82,6 +93,8 @@ def open_source(path: str, expected: Identity | None = None) -> LocalFile:
     OSError
         If there is no such file, or it is not allowed to read it.
     """
+    if isinstance(path, Remote):
+        return RemoteFile(path, path.identify() if expected is None else expected)
     if expected is None:
         return LocalFile(path, identify(path))
     source = LocalFile(path, expected)
@@ -98,6 +111,8 @@ class LocalFile:
         As it was asked for.
     identity : Identity
     """
+
+    far = False
 
     def __init__(self, path: str, identity: Identity) -> None:
         self.path = path

@@ -8,20 +8,23 @@ from dataclasses import replace
 
 from hpclaunch.errors import StorageError
 from hpclaunch.storage.filesystem import place
-from hpclaunch.storage.places import reading_options
+from hpclaunch.storage.places import REMOTE, reading_options
 from hpclaunch.storage.reader import Options
+from hpclaunch.storage.remote import IN_FLIGHT, Location, Remote
 
 __all__ = ["options_for"]
 
 _USUAL = Options()
 
 
-def options_for(path: str) -> Options:
+def options_for(path: Location) -> Options:
     """How requests to a file are cut: by its stripes, and by what a request costs there.
 
     No tool is run and the file is not opened: the mount table, a stat and extended attributes tell
     enough. The files of a directory are taken to lie as the first of them that is asked for.
     """
+    if isinstance(path, Remote):
+        return replace(_USUAL, gap=REMOTE.gap, ahead=IN_FLIGHT)
     return _options(_ByDirectory(os.path.dirname(path), path))  # noqa: PTH120
 
 

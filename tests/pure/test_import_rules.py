@@ -110,7 +110,7 @@ USERS_ENVIRONMENT = {
              "traitlets", "zmq"},
     "clusters": {"bokeh", "dask", "dask_jobqueue", "dask_mpi", "distributed", "mpi4py", "nbclient",
                  "nbconvert", "nbformat", "ipykernel", "jupyter_client", "tornado"},
-    "storage": {"blosc2", "dask", "deflate", "distributed", "fsspec", "h5py", "kerchunk",
+    "storage": {"aiohttp", "blosc2", "dask", "deflate", "distributed", "fsspec", "h5py", "kerchunk",
                 "matplotlib", "netCDF4", "numpy", "pandas", "xarray", "zarr"},
 }  # fmt: skip
 """What the user's environment on the site has; no other package is there."""

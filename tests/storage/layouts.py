@@ -62,6 +62,8 @@ class Counting:
     file: LocalFile
     reads: list[tuple[int, int]] = field(default_factory=list)
 
+    far = False
+
     @property
     def identity(self) -> Identity:
         return self.file.identity

@@ -287,7 +287,7 @@ def test_what_is_no_local_file(tmp_path, path):
     with pytest.raises(FileNotFoundError):
         xr.open_dataset(tmp_path / "none.nc", engine="hpclaunch")
     with pytest.raises(StorageError, match="URL"):
-        xr.open_dataset("https://example.org/a.nc", engine="hpclaunch")
+        xr.open_dataset("ftp://example.org/a.nc", engine="hpclaunch")
     with path.open("rb") as file, pytest.raises(TypeError, match="by their path"):
         xr.open_dataset(file, engine="hpclaunch")
 

@@ -284,6 +284,7 @@ def test_helpers_take_part_and_the_limit_is_kept(tmp_path):
 
     class Slow:
         identity = open_source(str(path)).identity
+        far = False
 
         def read(self, offset, into):
             threads.add(threading.get_ident())
@@ -307,6 +308,7 @@ def test_the_first_error_comes_out_and_the_rest_is_left(tmp_path, threads):
 
     class Broken:
         identity = open_source(str(path)).identity
+        far = False
         calls = 0
 
         def read(self, offset, into):
@@ -362,6 +364,7 @@ def test_one_thread_reads_ahead_where_the_storage_is_slow(tmp_path):
 
     class Slow:
         identity = local.identity
+        far = False
 
         def read(self, offset, into):
             going.append(offset)
