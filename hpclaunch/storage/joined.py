@@ -79,7 +79,11 @@ class JoinedArray(BackendArray):
 
         def work(job: tuple[int, Any, Any]) -> None:
             place, here, there = job
-            out[(*before, there)] = self._part(key, place, here)
+            if isinstance(there, slice):
+                inner = (*key[: self.axis], here, *key[self.axis + 1 :])
+                self.parts[place].read_into(inner, out[(*before, there)])
+            else:
+                out[(*before, there)] = self._part(key, place, here)
 
         far = self.parts[0].origin.remote is not None
         run(wanted, work, threads_here() + (IN_FLIGHT if far else 0))

@@ -97,6 +97,28 @@ class LazyArray(BackendArray):
             key, self.shape, indexing.IndexingSupport.OUTER, self._read
         )
 
+    def read_into(self, key: tuple[Any, ...], out: np.ndarray) -> None:
+        """Put what a key of one index per dimension selects where it is wanted.
+
+        Parameters
+        ----------
+        key : tuple
+            Integers, slices and arrays of integers, each for its own dimension.
+        out : numpy.ndarray
+            Of the selection's shape.
+        """
+        variable = self._found()
+        as_read = self.dtype if self.decoding is not None else variable.layout.dtype
+        if (
+            variable.values is None
+            and not variable.layout.reason
+            and out.flags.c_contiguous
+            and out.dtype == as_read
+        ):
+            self._read(key, out)
+        else:
+            out[...] = self[indexing.OuterIndexer(key)]
+
     def _found(self) -> Variable:
         """The variable's index; in another process it is looked for first."""
         if self._variable is None:
@@ -106,7 +128,7 @@ class LazyArray(BackendArray):
             self._variable = index.groups[self.origin.group].variables[self.name]
         return self._variable
 
-    def _read(self, key: tuple[Any, ...]) -> np.ndarray:
+    def _read(self, key: tuple[Any, ...], into: np.ndarray | None = None) -> np.ndarray:
         variable = self._found()
         if variable.values is not None:
             values = _outer(variable.values, key)
@@ -123,6 +145,7 @@ class LazyArray(BackendArray):
                 where=self.where,
                 options=options,
                 decoding=self.decoding,
+                into=into,
             )
         except (ChangedFile, CorruptFile) as error:
             if self.where in error.what:

@@ -76,6 +76,7 @@ def read(
     where: str,
     options: Options = _USUAL,
     decoding: Decoding | None = None,
+    into: np.ndarray | None = None,
 ) -> np.ndarray:
     """Read a selection.
 
@@ -92,11 +93,14 @@ def read(
     options : Options
     decoding : Decoding, optional
         What becomes of the stored values.
+    into : numpy.ndarray, optional
+        Where they are wanted: of the selection's shape and of the dtype that comes out, in C order.
 
     Returns
     -------
     numpy.ndarray
-        Of the dtype of the layout or of `decoding`, in C order, writable, its own memory.
+        `into`, or of the dtype of the layout or of `decoding`, in C order, writable, its own
+        memory.
 
     Raises
     ------
@@ -120,7 +124,9 @@ def read(
     bare = not layout.filters
     jump = _jump(chunks, layout.dtype.itemsize, options.gap) if bare else None
     selection = select(key, layout.shape, chunks, jump)
-    out = np.empty(selection.shape, layout.dtype if decoding is None else decoding.dtype)
+    if into is None:
+        into = np.empty(selection.kept, layout.dtype if decoding is None else decoding.dtype)
+    out = into.reshape(selection.shape)
     if out.size:
         if decoding is not None:
             decoding.prepare(out.size)
@@ -130,7 +136,7 @@ def read(
         else:
             _by_chunks(job, options)
         source.check()
-    return out.reshape(selection.kept)
+    return into
 
 
 def _jump(chunks: tuple[int, ...], itemsize: int, gap: int) -> tuple[int, ...]:
