@@ -13,7 +13,7 @@ def add_data(commands: Any) -> None:
     """``data`` and its verbs."""
     data = commands.add_parser(
         "data",
-        help="NetCDF-4 and HDF5 files: inspect, advise, index, rechunk, bench.",
+        help="NetCDF-4 and HDF5 files: inspect, advise, index, rechunk, virtualize, bench.",
         allow_abbrev=False,
     )
     verbs = data.add_subparsers(metavar="VERB", required=True)
@@ -41,6 +41,7 @@ def add_data(commands: Any) -> None:
     )
     index.add_argument("--json", action="store_true", help="print a JSON document")
     _add_rechunk(verbs)
+    _add_virtualize(verbs)
     _add_bench(verbs)
 
 
@@ -97,6 +98,39 @@ def _add_rechunk(verbs: Any) -> None:
     )
     rechunk.add_argument("--overwrite", action="store_true", help="replace DST if it exists")
     rechunk.add_argument("--json", action="store_true", help="print a JSON document")
+
+
+def _add_virtualize(verbs: Any) -> None:
+    virtualize = add(
+        verbs,
+        "virtualize",
+        ("data_virtualize", "virtualize"),
+        "Write references to the chunks of files, by which others read them as Zarr.",
+    )
+    virtualize.add_argument("files", nargs="+", metavar="FILE")
+    virtualize.add_argument(
+        "--output", metavar="OUT", required=True, help="for example archive.json or archive.parq"
+    )
+    virtualize.add_argument(
+        "--format",
+        choices=("kerchunk-json", "kerchunk-parquet", "icechunk"),
+        help="default: by the suffix of OUT, .json, .parq or .parquet, .icechunk",
+    )
+    virtualize.add_argument(
+        "--url-prefix",
+        metavar="URL",
+        help="where the files lie for readers, such as s3://bucket/dir/; replaces their directory",
+    )
+    virtualize.add_argument(
+        "--concat-dim",
+        metavar="DIM",
+        help="along which files follow each other (default: whose coordinate differs)",
+    )
+    virtualize.add_argument(
+        "--processes", metavar="N", type=int, help="that make missing indices (default: cores)"
+    )
+    virtualize.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
+    virtualize.add_argument("--json", action="store_true", help="print a JSON document")
 
 
 def _add_bench(verbs: Any) -> None:

@@ -22,6 +22,9 @@ bench
     The storage of a directory measured; what it finds is a `Benchmark`.
 rechunk
     A file written anew with other chunks, in bounded memory.
+virtualize
+    References to the chunks of files, by which they are read as Zarr; what it tells is a
+    `Virtualized`.
 """
 
 from __future__ import annotations
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
     from hpclaunch.storage.mfdataset import open_mfdataset
     from hpclaunch.storage.rechunking import Rechunked, rechunk
     from hpclaunch.storage.sidecar import load as index
+    from hpclaunch.storage.virtualizing import Virtualized, virtualize
     from hpclaunch.storage.write import Written, to_netcdf
 
 __all__ = [
@@ -47,6 +51,7 @@ __all__ = [
     "Indexed",
     "Inspection",
     "Rechunked",
+    "Virtualized",
     "Written",
     "advise",
     "bench",
@@ -57,6 +62,7 @@ __all__ = [
     "place",
     "rechunk",
     "to_netcdf",
+    "virtualize",
 ]
 
 _HOMES = {
@@ -65,6 +71,7 @@ _HOMES = {
     "bench": ("benchmark", "bench"),
     "Indexed": ("many", "Indexed"),
     "Rechunked": ("rechunking", "Rechunked"),
+    "Virtualized": ("virtualizing", "Virtualized"),
     "Written": ("write", "Written"),
     "Inspection": ("inspection", "Inspection"),
     "advise": ("advising", "advise"),
@@ -75,6 +82,7 @@ _HOMES = {
     "place": ("filesystem", "place"),
     "rechunk": ("rechunking", "rechunk"),
     "to_netcdf": ("write", "to_netcdf"),
+    "virtualize": ("virtualizing", "virtualize"),
 }
 """The module of each public name, and its name there."""
 

@@ -14,7 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from hpclaunch.storage.layout import DEFLATE, FLETCHER32, NOWHERE, SHUFFLE, Filter, Layout
+from hpclaunch.storage.layout import (
+    DEFLATE,
+    FLETCHER32,
+    NOWHERE,
+    SHUFFLE,
+    UNDECODED,
+    Filter,
+    Layout,
+)
 from hpclaunch.storage.mirror import Mirror
 
 __all__ = ["FILTERS", "File", "layout_of"]
@@ -118,6 +126,9 @@ def _fill_in(found: dict[str, Any], file: File, dataset: Any) -> None:
     defined = _fill(found, plist)
     if not defined and (found.get("extent") or (found["offsets"] == NOWHERE).any()):
         raise _NotOurs("parts of it were never written, and no fill value is defined for them")
+    if unknown := [one for one in found["filters"] if one.id not in DECODED]:
+        names = ", ".join(f"{one.name} ({one.id})" for one in unknown)
+        raise _NotOurs(f"{UNDECODED} {names}, which is not decoded here")
 
 
 def _extent(found: dict[str, Any], dataset: Any) -> tuple[int, ...]:
@@ -190,10 +201,6 @@ def _contiguous(found: dict[str, Any], file: File, dataset: Any, plist: Any) -> 
 
 
 def _chunked(found: dict[str, Any], file: File, dataset: Any) -> None:
-    unknown = [one for one in found["filters"] if one.id not in DECODED]
-    if unknown:
-        names = ", ".join(f"{one.name} ({one.id})" for one in unknown)
-        raise _NotOurs(f"its chunks went through {names}, which is not decoded here")
     grid = tuple(-(-n // c) for n, c in zip(found["shape"], found["chunks"], strict=True))
     cells = math.prod(grid)
     count = dataset.id.get_num_chunks() if cells else 0

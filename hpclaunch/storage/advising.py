@@ -23,6 +23,7 @@ from hpclaunch.storage.remote import is_url, public
 from hpclaunch.storage.sample import Sample, Subject
 from hpclaunch.storage.trials import measure
 from hpclaunch.storage.verdicts import judged, not_tried
+from hpclaunch.storage.virtualadvice import virtual_advice
 from hpclaunch.units import Memory
 
 __all__ = ["Advised", "advise"]
@@ -130,6 +131,7 @@ def advise(
     found = looked[0]
     leader = _leader(found.facts)
     advice = advise_facts(found.facts, found.place, machine, pattern, files=len(files))
+    advice = (*advice, virtual_advice(found.facts, found.place, advice, files=len(files)))
     advice = tuple(_lock(one, found.facts.path) for one in advice)
     why, tried = "not asked for", None
     if sample:

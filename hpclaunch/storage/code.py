@@ -53,7 +53,7 @@ def _code(one: Advice, engine: str) -> str:
         return f"h5py.File(path, {one.key}={one.value})"
     if one.key == "rechunk":
         return "hpclaunch data rechunk SRC DST --access all"
-    return str(one.value) if one.key in ("index", "stripes") else ""
+    return str(one.value) if one.key in ("index", "stripes", "virtualize") else ""
 
 
 def _group(name: str) -> str:

@@ -39,7 +39,7 @@ from hpclaunch.storage.layout import FileIndex, Filter, Group, Identity, Layout,
 __all__ = ["Damaged", "Unkeepable", "decode", "encode"]
 
 MAGIC = b"HPCLNIDX"
-VERSION = 2
+VERSION = 3
 _START = struct.Struct("<8sII")
 _LENGTHS = struct.Struct("<QQ")
 _HEAD = _START.size + _LENGTHS.size
@@ -210,7 +210,7 @@ class _Reader:
             reason,
             None if extent is None else tuple(extent),
         )
-        if not reason:
+        if one.located:
             _check(one)
         return one
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from hpclaunch.storage.layout import Group, Variable
 
-__all__ = ["Apart", "Joined", "join"]
+__all__ = ["Apart", "Joined", "join", "same_form"]
 
 _DECODED_BY = (
     *("scale_factor", "add_offset", "_FillValue", "missing_value", "_Unsigned", "dtype"),
@@ -48,7 +48,9 @@ class Joined:
     along: frozenset[str]
 
 
-def join(groups: Sequence[Group], dim: str | None = None) -> Joined:
+def join(
+    groups: Sequence[Group], dim: str | None = None, names: Sequence[str] | None = None
+) -> Joined:
     """Put files in a row.
 
     Parameters
@@ -58,6 +60,8 @@ def join(groups: Sequence[Group], dim: str | None = None) -> Joined:
     dim : str, optional
         The dimension; by default the one whose coordinate differs. Where it is named files stay in
         the order in which they were given, else they are put in the order of the coordinate.
+    names : sequence of str, optional
+        What messages call the files; by default they are numbered.
 
     Raises
     ------
@@ -71,7 +75,7 @@ def join(groups: Sequence[Group], dim: str | None = None) -> Joined:
     elif dim not in first.dims:
         raise Apart(f"there is no dimension {dim}")
     for number, group in enumerate(groups[1:], 1):
-        _same_form(first, group, dim, number)
+        same_form(first, group, dim, names[number] if names else f"file {number}")
     along = frozenset(name for name, one in first.variables.items() if dim in one.dims)
     if not along:
         raise Apart(f"no variable has dimension {dim}")
@@ -104,34 +108,34 @@ def _dimension_of_the_row(groups: Sequence[Group]) -> str:
     return different[0]
 
 
-def _same_form(first: Group, other: Group, dim: str, number: int) -> None:
-    """Whether a file has the variables of the first, with the same meaning."""
+def same_form(first: Group, other: Group, dim: str, file: str) -> None:
+    """Raise `Apart` unless a file has the variables of the first, with the same meaning."""
     if list(first.variables) != list(other.variables):
-        raise Apart(f"file {number} has other variables than the first")
+        raise Apart(f"{file} has other variables than the first")
     for name, known in first.variables.items():
         one = other.variables[name]
         if one.dims != known.dims or one.dtype != known.dtype:
-            raise Apart(f"variable {name} of file {number} has other dimensions or another dtype")
+            raise Apart(f"variable {name} of {file} has other dimensions or another dtype")
         lengths = [
             (a, b)
             for axis, a, b in zip(one.dims, one.layout.shape, known.layout.shape, strict=True)
             if axis != dim and a != b
         ]
         if lengths:
-            raise Apart(f"variable {name} of file {number} has another shape")
-        _same_meaning(known, one, number)
+            raise Apart(f"variable {name} of {file} has another shape")
+        _same_meaning(known, one, file)
         if dim in known.dims:
             continue
         if known.values is None and known.dims == (name,):
             raise Apart(f"the index does not have the values of coordinate {name}")
         if known.values is not None and not _equal(known, one):
-            raise Apart(f"variable {name} of file {number} has other values than that of the first")
+            raise Apart(f"variable {name} of {file} has other values than that of the first")
 
 
-def _same_meaning(known: Variable, one: Variable, number: int) -> None:
+def _same_meaning(known: Variable, one: Variable, file: str) -> None:
     for attribute in _DECODED_BY:
         if not _same(known.attrs.get(attribute), one.attrs.get(attribute)):
-            raise Apart(f"{known.name}:{attribute} of file {number} differs from that of the first")
+            raise Apart(f"{known.name}:{attribute} of {file} differs from that of the first")
 
 
 def _in_order(groups: Sequence[Group], dim: str) -> list[int]:

@@ -19,6 +19,7 @@ __all__ = [
     "FLETCHER32",
     "NOWHERE",
     "SHUFFLE",
+    "UNDECODED",
     "FileIndex",
     "Filter",
     "Group",
@@ -32,6 +33,9 @@ DEFLATE, SHUFFLE, FLETCHER32 = 1, 2, 3
 
 NOWHERE = np.uint64(2**64 - 1)
 """The offset of a chunk that was never written (HADDR_UNDEF of HDF5): it holds the fill value."""
+
+UNDECODED = "its chunks went through"
+"""How a reason begins where the places of chunks are known, and only their filters are not ours."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +135,11 @@ class Layout:
         if self.chunks is None:
             return ()
         return tuple(-(-n // c) for n, c in zip(self.shape, self.chunks, strict=True))
+
+    @property
+    def located(self) -> bool:
+        """Whether `offsets` and `sizes` are known, be the filters decoded here or not."""
+        return not self.reason or self.reason.startswith(UNDECODED)
 
     @property
     def chunk_bytes(self) -> int:

@@ -24,7 +24,7 @@ from hpclaunch.storage.rowchunks import row_chunks
 if TYPE_CHECKING:
     from xarray import Dataset
 
-__all__ = ["files_of", "here", "open_mfdataset"]
+__all__ = ["files_of", "here", "indexes_of", "open_mfdataset"]
 
 _FEW = 8
 """Files without an index that are looked at here rather than by processes of their own."""
@@ -100,7 +100,7 @@ def open_mfdataset(
     places = places_of(files, storage_options)
     row = kept(places, place, concat_dim)
     if row is None:
-        indexes = _indexes(places, processes, progress)
+        indexes = indexes_of(places, processes, progress)
         row = _new_row(places, indexes, place, concat_dim)
     if row is None:
         return _by_xarray(files, concat_dim, chunks, group, options)
@@ -137,7 +137,7 @@ def _absolute(path: str) -> str:
     return path if is_url(path) else os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111
 
 
-def _indexes(
+def indexes_of(
     places: Sequence[Location],
     processes: int | None,
     progress: Callable[[int, int, str], None] | None,

@@ -22,6 +22,7 @@ _UNTRIED = {
     "page_buf_size": "the page buffer was not tried",
     "rechunk": "files would have to be written; the reason counts what is decoded",
     "stripes": "files would have to be written",
+    "virtualize": "nothing is read over a network for a trial",
 }
 
 

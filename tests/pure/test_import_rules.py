@@ -110,8 +110,10 @@ USERS_ENVIRONMENT = {
              "traitlets", "zmq"},
     "clusters": {"bokeh", "dask", "dask_jobqueue", "dask_mpi", "distributed", "mpi4py", "nbclient",
                  "nbconvert", "nbformat", "ipykernel", "jupyter_client", "tornado"},
-    "storage": {"aiohttp", "blosc2", "dask", "deflate", "distributed", "fsspec", "h5py", "kerchunk",
-                "matplotlib", "netCDF4", "numpy", "pandas", "xarray", "zarr"},
+    "storage": {"aiohttp", "blosc2", "dask", "deflate", "distributed", "fsspec", "h5py", "icechunk",
+                "kerchunk", "matplotlib", "netCDF4", "numcodecs", "numpy", "pandas",
+                "virtualizarr", "xarray", "zarr"},
+    "cli": {"icechunk"},
 }  # fmt: skip
 """What the user's environment on the site has; no other package is there."""
 

@@ -1,0 +1,116 @@
+"""`hpclaunch data virtualize`: references by which files are read as Zarr."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from hpclaunch.cli.data import check_installed
+from hpclaunch.cli.tell import Progress
+from hpclaunch.errors import StorageError, UsageError
+from hpclaunch.shell import printable
+
+if TYPE_CHECKING:
+    from hpclaunch.storage.virtualizing import Virtualized
+
+__all__ = ["virtualize"]
+
+_EVERY = 10
+"""One line for so many where there is no terminal."""
+
+
+def virtualize(arguments: argparse.Namespace) -> int:
+    """Write references to FILES to --output."""
+    if arguments.processes is not None and arguments.processes < 1:
+        raise UsageError(f"--processes {arguments.processes}: at least 1")
+    check_installed()
+    _quiet()
+    from hpclaunch.storage.interrupts import interrupting
+    from hpclaunch.storage.virtualizing import virtualize as write_references
+
+    with interrupting(), Progress() as progress:
+        try:
+            done = write_references(
+                arguments.files,
+                arguments.output,
+                format=arguments.format,
+                concat_dim=arguments.concat_dim,
+                url_prefix=arguments.url_prefix,
+                overwrite=arguments.overwrite,
+                processes=arguments.processes,
+                progress=_some(progress),
+            )
+        except OSError as error:
+            raise StorageError(
+                f"{error.filename or arguments.output}: {error.strerror or error}",
+                hint="are these their names, and may you read and write there?",
+            ) from error
+    print(json.dumps(_fields(done)) if arguments.json else "\n".join(_lines(done)))
+    return 0
+
+
+def _quiet() -> None:
+    """icechunk warns of its local storage on every commit; there is one, by one process."""
+    if find_spec("icechunk") is not None:
+        import icechunk
+
+        icechunk.set_logs_filter("error")
+
+
+def _some(progress: Progress) -> Callable[[str], None]:
+    """Every line on a terminal; a few of those about files elsewhere."""
+    count = 0
+
+    def tell(line: str) -> None:
+        nonlocal count
+        count += 1
+        if sys.stderr.isatty() or not line.endswith("indexed") or count % _EVERY == 1:
+            progress(line)
+
+    return tell
+
+
+def _fields(done: Virtualized) -> dict[str, Any]:
+    return {
+        "path": str(done.path),
+        "format": done.format,
+        "files": done.files,
+        "dim": done.dim,
+        "directory": done.directory,
+        "referenced": list(done.referenced),
+        "copied": list(done.copied),
+        "chunks": done.chunks,
+        "bytes": done.nbytes,
+        "stored": done.stored,
+    }
+
+
+def _lines(done: Virtualized) -> Iterator[str]:
+    files = "1 file" if done.files == 1 else f"{done.files} files"
+    along = f" along {done.dim}" if done.dim is not None else ""
+    yield (
+        f"{printable(str(done.path))}: {done.chunks} references to {files}{along} in "
+        f"{printable(done.directory)}, {done.stored / 2**20:.1f} MiB stored"
+    )
+    for what, names in (("referred to", done.referenced), ("copied", done.copied)):
+        if names:
+            yield f"{what}: {printable(', '.join(names))}"
+    yield "it is opened by:"
+    yield from (f"  {line}" for line in _code(done))
+
+
+def _code(done: Virtualized) -> Iterator[str]:
+    """Python that opens it where there is no hpclaunch."""
+    path = str(done.path)
+    if done.format != "icechunk":
+        yield f'xr.open_dataset({path!r}, engine="kerchunk")'
+        return
+    yield f"storage = icechunk.local_filesystem_storage({path!r})"
+    yield f"allowed = {{{done.directory!r}: None}}"
+    yield "repo = icechunk.Repository.open(storage, authorize_virtual_chunk_access=allowed)"
+    yield 'store = repo.readonly_session("main").store'
+    yield 'xr.open_dataset(store, engine="zarr", consolidated=False)'

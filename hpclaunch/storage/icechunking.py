@@ -1,0 +1,114 @@
+"""An archive as a virtual store of icechunk, written by VirtualiZarr."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpclaunch.errors import StorageError, UsageError
+from hpclaunch.storage.manifests import Archive, Part, virtual_dataset
+from hpclaunch.storage.zarrarrays import attributes, told, write_copied
+
+if TYPE_CHECKING:
+    from icechunk import IcechunkStore
+
+__all__ = ["check_address", "open_store", "write_icechunk"]
+
+
+def check_address(url: str) -> None:
+    """Raise `UsageError` if icechunk knows no store for such addresses."""
+    scheme = url.partition("://")[0]
+    if scheme not in ("file", "s3", "gs", "http", "https"):
+        raise UsageError(
+            f"icechunk reads nothing from {scheme}://",
+            hint="it takes s3://, gs://, http:// and https://; or write references of kerchunk",
+        )
+
+
+def write_icechunk(path: Path, archive: Archive) -> None:
+    """Make a repository with one commit on its branch ``main``.
+
+    Parameters
+    ----------
+    path : Path
+        A directory that is not there yet, or empty.
+    archive : Archive
+    """
+    import icechunk
+    import zarr
+
+    config = icechunk.RepositoryConfig.default()
+    config.set_virtual_chunk_container(
+        icechunk.VirtualChunkContainer(archive.directory, _objects(archive.directory))
+    )
+    repository = icechunk.Repository.create(
+        icechunk.local_filesystem_storage(str(path)), config=config
+    )
+    session = repository.writable_session("main")
+    for part in archive.parts:
+        name = part.path.strip("/")
+        if part.referenced:
+            virtual_dataset(part, archive.urls).vz.to_icechunk(
+                session.store, group=name or None, last_updated_at=_newest(archive)
+            )
+        group = zarr.open_group(session.store, path=name, mode="a", zarr_format=3)
+        _finish(group, part)
+    session.commit("written by hpclaunch data virtualize")
+
+
+def open_store(path: Path, archive: Archive) -> IcechunkStore:
+    """The store as readers open it."""
+    import icechunk
+
+    repository = icechunk.Repository.open(
+        icechunk.local_filesystem_storage(str(path)),
+        authorize_virtual_chunk_access={archive.directory: None},
+    )
+    return repository.readonly_session("main").store
+
+
+def _finish(group: Any, part: Part) -> None:
+    """Copied variables and chunks, and attributes as they are in the files."""
+    for one in part.referenced:
+        array = group[one.name]
+        with _about(part, one.name):
+            array.attrs.put(attributes(one.attrs, one.dims, one.dtype, 3))
+        for _, region, file, inside in one.copied():
+            array[region] = part.read(one.name, file, inside)
+    for other in part.copied:
+        with _about(part, other.name):
+            write_copied(group, other, 3)
+    group.attrs.put(told(part.attrs, 3))
+
+
+@contextmanager
+def _about(part: Part, name: str) -> Iterator[None]:
+    """Name the variable in what is raised."""
+    try:
+        yield
+    except StorageError as error:
+        where = f"variable {part.path.rstrip('/')}/{name}"
+        raise StorageError(f"{where}: {error.what}", hint=error.hint) from error
+
+
+def _objects(directory: str) -> Any:
+    """Where icechunk finds what lies below an address."""
+    import icechunk
+
+    scheme, _, rest = directory.partition("://")
+    if scheme == "file":
+        return icechunk.local_filesystem_store(rest)
+    if scheme == "s3":
+        return icechunk.s3_store()
+    if scheme == "gs":
+        return icechunk.gcs_store()
+    return icechunk.http_store()
+
+
+def _newest(archive: Archive) -> datetime:
+    """Files that were written after this are refused by icechunk, which counts whole seconds."""
+    moment = datetime.fromtimestamp(archive.newest, UTC) if archive.newest else datetime.now(UTC)
+    return moment.replace(microsecond=0) + timedelta(seconds=1)
