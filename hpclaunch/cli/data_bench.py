@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,20 +11,17 @@ from typing import TYPE_CHECKING, Any
 from hpclaunch.cli.data import check_installed
 from hpclaunch.cli.data_text import size
 from hpclaunch.cli.tell import Progress, table, tell
-from hpclaunch.errors import StorageError, UsageError
+from hpclaunch.errors import UsageError
 from hpclaunch.shell import printable
 from hpclaunch.units import Memory
 
 if TYPE_CHECKING:
-    from distributed import Client
-
     from hpclaunch.storage.bench_compare import Comparison
     from hpclaunch.storage.bench_result import Benchmark, Measure
 
 __all__ = ["bench"]
 
 _INDENT = "  "
-_CONNECT = 30.0  # seconds for the way to a scheduler
 
 
 def bench(arguments: argparse.Namespace) -> int:
@@ -90,40 +86,14 @@ def _size(text: str | None) -> int | None:
 def _measure(
     directory: str, seconds: float | None, largest: int | None, cluster: str | None
 ) -> Benchmark:
+    from hpclaunch.storage.bench_crew import connected
     from hpclaunch.storage.benchmark import SECONDS
     from hpclaunch.storage.benchmark import bench as measure
 
-    with _client(cluster) as client, Progress() as progress:
+    with connected(cluster) as client, Progress() as progress:
         return measure(
             directory, seconds=seconds or SECONDS, size=largest, progress=progress, client=client
         )
-
-
-@contextlib.contextmanager
-def _client(cluster: str | None) -> Iterator[Client | None]:
-    """A client of the cluster that was named: an address, or empty for that of this session."""
-    if cluster is None:
-        yield None
-        return
-    import dask
-    from distributed import Client
-
-    address = cluster or dask.config.get("scheduler-address", None)
-    if not address:
-        raise UsageError(
-            "--workers: there is no session here whose workers could measure",
-            hint="run it in a terminal of a session's JupyterLab, or name the scheduler: "
-            "--workers=ADDRESS",
-        )
-    try:
-        client = Client(address, timeout=_CONNECT)
-    except (OSError, ValueError, TypeError) as error:
-        raise StorageError(
-            f"no Dask scheduler answers at {address}: {error}",
-            hint="is the cluster still there, and does DASK_CONFIG name its certificates?",
-        ) from error
-    with client:
-        yield client
 
 
 def _print(result: Benchmark, before: Benchmark | None, *, measured: bool, as_json: bool) -> None:

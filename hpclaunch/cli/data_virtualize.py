@@ -6,7 +6,6 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from hpclaunch.cli.data import check_installed
@@ -28,10 +27,11 @@ def virtualize(arguments: argparse.Namespace) -> int:
     if arguments.processes is not None and arguments.processes < 1:
         raise UsageError(f"--processes {arguments.processes}: at least 1")
     check_installed()
-    _quiet()
+    from hpclaunch.storage.icechunking import hush
     from hpclaunch.storage.interrupts import interrupting
     from hpclaunch.storage.virtualizing import virtualize as write_references
 
+    hush()
     with interrupting(), Progress() as progress:
         try:
             done = write_references(
@@ -51,14 +51,6 @@ def virtualize(arguments: argparse.Namespace) -> int:
             ) from error
     print(json.dumps(_fields(done)) if arguments.json else "\n".join(_lines(done)))
     return 0
-
-
-def _quiet() -> None:
-    """icechunk warns of its local storage on every commit; there is one, by one process."""
-    if find_spec("icechunk") is not None:
-        import icechunk
-
-        icechunk.set_logs_filter("error")
 
 
 def _some(progress: Progress) -> Callable[[str], None]:

@@ -99,7 +99,8 @@ def prepare() -> Future[dict[str, bytes]]:
 
     # Imports hold the interpreter; the processes of the login must be under way first.
     later = threading.Timer(_HEAD_START, load)
-    later.daemon = True
+    # No daemon: a thread that Python tears out of cryptography's Rust aborts the whole process.
+    later.daemon = False
     later.start()
     return made
 

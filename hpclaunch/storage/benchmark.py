@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from hpclaunch.errors import StorageError
 from hpclaunch.storage import bench_workers
+from hpclaunch.storage.bench_crew import Crew, muster
 from hpclaunch.storage.bench_facts import machine, whereabouts
 from hpclaunch.storage.bench_files import LARGE, file_cases, many_cases, write_large, write_speed
 from hpclaunch.storage.bench_netcdf import make_field, read_cases, readers, stores
 from hpclaunch.storage.bench_result import Benchmark
 from hpclaunch.storage.bench_room import LEAST, is_full, largest_size, private
 from hpclaunch.storage.bench_rounds import ROUNDS, Case, Clock, Findings, measure
-from hpclaunch.storage.bench_workers import Crew, muster
 from hpclaunch.storage.bench_writing import write_cases
 
 if TYPE_CHECKING:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,15 @@ from hpclaunch.storage.zarrarrays import attributes, told, write_copied
 if TYPE_CHECKING:
     from icechunk import IcechunkStore
 
-__all__ = ["check_address", "open_store", "write_icechunk"]
+__all__ = ["check_address", "hush", "open_store", "write_icechunk"]
+
+
+def hush() -> None:
+    """Let icechunk not warn of its local storage on every commit; there is one, by one process."""
+    if find_spec("icechunk") is not None:
+        import icechunk
+
+        icechunk.set_logs_filter("error")
 
 
 def check_address(url: str) -> None:

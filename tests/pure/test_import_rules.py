@@ -113,7 +113,6 @@ USERS_ENVIRONMENT = {
     "storage": {"aiohttp", "blosc2", "dask", "deflate", "distributed", "fsspec", "h5py", "icechunk",
                 "kerchunk", "matplotlib", "netCDF4", "numcodecs", "numpy", "pandas",
                 "virtualizarr", "xarray", "zarr"},
-    "cli": {"icechunk"},
 }  # fmt: skip
 """What the user's environment on the site has; no other package is there."""
 

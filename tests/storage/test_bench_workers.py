@@ -14,11 +14,11 @@ from distributed import Client, LocalCluster
 from hpclaunch import storage
 from hpclaunch.cli import main
 from hpclaunch.errors import StorageError
-from hpclaunch.storage import bench_workers
+from hpclaunch.storage import bench_crew, bench_workers
 from hpclaunch.storage.bench_compare import compare
+from hpclaunch.storage.bench_crew import Crew, muster
 from hpclaunch.storage.bench_result import Benchmark, Measure
 from hpclaunch.storage.bench_words import meaning
-from hpclaunch.storage.bench_workers import Crew, muster
 
 pytestmark = pytest.mark.local
 
@@ -83,14 +83,14 @@ def test_a_worker_reads_what_another_node_has_written(client: Client, tmp_path: 
 
 def test_workers_of_different_nodes_follow_each_other() -> None:
     nodes = {"n1": ["a1", "a2", "a3"], "n2": ["b1"], "n3": ["c1", "c2"]}
-    found = [address for address, _ in bench_workers._in_turn(nodes)]
+    found = [address for address, _ in bench_crew._in_turn(nodes)]
     assert found == ["a1", "b1", "c1", "a2", "c2", "a3"]
 
 
 def test_a_directory_that_a_worker_does_not_see_is_told(
     client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bench_workers, "_seen", _sees_another)
+    monkeypatch.setattr(bench_crew, "_seen", _sees_another)
     with pytest.raises(StorageError, match=r"is not the same directory on node elsewhere") as told:
         storage.bench(tmp_path, seconds=9, client=client)
     assert "all nodes share" in str(told.value.hint)
@@ -158,7 +158,7 @@ def test_the_command_measures_from_the_workers_of_the_session(
 def test_no_session_and_no_scheduler_are_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hpclaunch.cli.data_bench._CONNECT", 0.5)
+    monkeypatch.setattr(bench_crew, "_CONNECT", 0.5)
     assert main(["data", "bench", str(tmp_path), "--workers"]) == 2
     assert "there is no session here" in capsys.readouterr().err
     assert main(["data", "bench", str(tmp_path), "--workers=tcp://127.0.0.1:1"]) == 1
