@@ -27,7 +27,8 @@ def client(request):
             threads_per_worker=2,
             processes=request.param,
             dashboard_address=None,
-            memory_limit="1GiB",
+            # Threads share the memory of all the tests that this process has run.
+            memory_limit="1GiB" if request.param else "16GiB",
         ) as cluster,
         Client(cluster) as client,
     ):
