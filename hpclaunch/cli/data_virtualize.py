@@ -29,9 +29,11 @@ def virtualize(arguments: argparse.Namespace) -> int:
     check_installed()
     from hpclaunch.storage.icechunking import hush
     from hpclaunch.storage.interrupts import interrupting
+    from hpclaunch.storage.virtualizing import format_of
     from hpclaunch.storage.virtualizing import virtualize as write_references
 
-    hush()
+    if format_of(arguments.output, arguments.format) == "icechunk":
+        hush()
     with interrupting(), Progress() as progress:
         try:
             done = write_references(

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from hpclaunch.errors import HpclaunchError, StorageError, UsageError
+from hpclaunch.errors import HpclaunchError, UsageError
 from hpclaunch.storage import filesystem
 from hpclaunch.storage.advice import Advice, advise_facts
 from hpclaunch.storage.advisetext import advised_lines
@@ -19,7 +19,7 @@ from hpclaunch.storage.describe import FileFacts, VariableFacts, find_variable
 from hpclaunch.storage.inspection import Inspection, inspect
 from hpclaunch.storage.mfdataset import files_of, here
 from hpclaunch.storage.places import Place
-from hpclaunch.storage.remote import is_url, public
+from hpclaunch.storage.remote import refuse_urls
 from hpclaunch.storage.sample import Sample, Subject
 from hpclaunch.storage.trials import measure
 from hpclaunch.storage.verdicts import judged, not_tried
@@ -120,11 +120,11 @@ def advise(
         If one of the files that are looked at cannot be read.
     """
     files, pattern = files_of(paths), _access(access)
-    for one in filter(is_url, files):
-        raise StorageError(
-            f"{public(one)}: nothing is advised on URLs",
-            hint="`hpclaunch data inspect URL` tells how the file is laid out",
-        )
+    refuse_urls(
+        files,
+        ": nothing is advised on URLs",
+        "`hpclaunch data inspect URL` tells how the file is laid out",
+    )
     machine = _machine(workers, threads, memory)
     some = dict.fromkeys((files[0], files[len(files) // 2], files[-1]))
     looked = [inspect(path) for path in some]

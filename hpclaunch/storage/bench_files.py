@@ -18,6 +18,7 @@ __all__ = [
     "SMALL",
     "THREADS",
     "at_random",
+    "each",
     "file_cases",
     "many_cases",
     "sequential",
@@ -175,7 +176,7 @@ def many_cases(folder: Path, files: int) -> list[Case]:
 
     def make(clock: Clock) -> float:
         own.mkdir(exist_ok=True)
-        return _each(paths, lambda path: path.write_bytes(b"x" * SMALL_FILE), clock)
+        return each(paths, lambda path: path.write_bytes(b"x" * SMALL_FILE), clock)
 
     def there() -> bool:
         """They are in this node's memory: another node's would be asked of the servers."""
@@ -195,15 +196,16 @@ def many_cases(folder: Path, files: int) -> list[Case]:
     return [
         Case("files/create", "small files created", "1/s", make, emptied),
         Case("files/stat", "stat of small files", "1/s",
-             functools.partial(_each, paths, Path.stat), there),
+             functools.partial(each, paths, Path.stat), there),
         Case("files/open", "small files opened, read and closed", "1/s",
-             functools.partial(_each, paths, Path.read_bytes), there),
+             functools.partial(each, paths, Path.read_bytes), there),
         Case("files/remove", "small files removed", "1/s",
-             functools.partial(_each, paths, Path.unlink), all_there),
+             functools.partial(each, paths, Path.unlink), all_there),
     ]  # fmt: skip
 
 
-def _each(paths: Sequence[Path], do: Callable[[Path], object], clock: Clock) -> float:
+def each(paths: Sequence[Path], do: Callable[[Path], object], clock: Clock) -> float:
+    """Do something with one path after the other until the time is over; how many it were."""
     for done, path in enumerate(paths):
         if done and clock.over:
             return done

@@ -110,9 +110,9 @@ def field_cases(crew: Crew, path: Path, steps: int) -> list[Case]:
         Times of the field.
     """
     cases = []
+    ends = [steps * number // len(crew.addresses) for number in range(len(crew.addresses) + 1)]
     for some in _both(crew):
         count = len(some.addresses)
-        ends = [steps * number // len(crew.addresses) for number in range(len(crew.addresses) + 1)]
         shares = [(ends[number], ends[number + 1]) for number in range(count)]
         for engine in _ENGINES:
             calls = [(str(path), engine, *share) for share in shares]
@@ -175,13 +175,10 @@ def _drop(path: str) -> bool:
 
 
 def _create(place: str, files: int, seconds: float) -> float:
-    clock, own = Clock(seconds), Path(place)
+    own = Path(place)
     own.mkdir(exist_ok=True)
-    for done in range(files):
-        if done and clock.over:
-            return done
-        (own / f"{done:05}").write_bytes(b"x" * SMALL_FILE)
-    return files
+    paths = [own / f"{number:05}" for number in range(files)]
+    return bench_files.each(paths, lambda path: path.write_bytes(b"x" * SMALL_FILE), Clock(seconds))
 
 
 def _remove(place: str) -> None:

@@ -63,8 +63,11 @@ class JoinedArray(BackendArray):
         return found
 
     def _part(self, key: tuple[Any, ...], place: int, here: Any) -> Any:
-        inner = (*key[: self.axis], here, *key[self.axis + 1 :])
-        return self.parts[place][indexing.OuterIndexer(inner)]
+        return self.parts[place][indexing.OuterIndexer(self._inner(key, here))]
+
+    def _inner(self, key: tuple[Any, ...], here: Any) -> tuple[Any, ...]:
+        """The key within one file."""
+        return (*key[: self.axis], here, *key[self.axis + 1 :])
 
     def _together(self, key: tuple[Any, ...], wanted: list[tuple[int, Any, Any]]) -> np.ndarray:
         """What several files hold, read side by side into one array."""
@@ -80,8 +83,7 @@ class JoinedArray(BackendArray):
         def work(job: tuple[int, Any, Any]) -> None:
             place, here, there = job
             if isinstance(there, slice):
-                inner = (*key[: self.axis], here, *key[self.axis + 1 :])
-                self.parts[place].read_into(inner, out[(*before, there)])
+                self.parts[place].read_into(self._inner(key, here), out[(*before, there)])
             else:
                 out[(*before, there)] = self._part(key, place, here)
 

@@ -17,7 +17,7 @@ from hpclaunch.storage import cores
 from hpclaunch.storage.chunking import Access, access_as
 from hpclaunch.storage.encode import Plan, encode_block
 from hpclaunch.storage.raw import Large, RawFile, open_raw
-from hpclaunch.storage.remote import is_url, public
+from hpclaunch.storage.remote import refuse_urls
 from hpclaunch.storage.slabs import Passes, Region, passes, regions
 from hpclaunch.storage.spill import Spill
 from hpclaunch.storage.target import ChunkFile, checked_target, part_file
@@ -139,11 +139,11 @@ def rechunk(
     if access is not None:
         access = access_as(access)
     path = checked_target(target, overwrite)
-    if is_url(os.fspath(source)):
-        raise StorageError(
-            f"{public(os.fspath(source))}: only local files are written anew",
-            hint="copy it to a file system first",
-        )
+    refuse_urls(
+        [os.fspath(source)],
+        ": only local files are written anew",
+        "copy it to a file system first",
+    )
     origin = Path(os.fspath(source)).expanduser()
     if origin.resolve() == path:
         raise StorageError(f"{path} is the source itself", hint="write to another name")

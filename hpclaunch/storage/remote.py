@@ -31,6 +31,7 @@ __all__ = [
     "name_of",
     "places_of",
     "public",
+    "refuse_urls",
 ]
 
 Found = TypeVar("Found")
@@ -51,6 +52,12 @@ def public(url: str) -> str:
     host, slash, path = rest.partition("/")
     digest = hashlib.sha256(query.encode()).hexdigest()[:16]
     return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}{mark}{digest if mark else ''}"
+
+
+def refuse_urls(paths: Iterable[str], said: str, hint: str) -> None:
+    """Raise `StorageError` for the first URL: its name without secrets, and what was said."""
+    for one in filter(is_url, paths):
+        raise StorageError(f"{public(one)}{said}", hint=hint)
 
 
 def located(path: str, storage_options: Mapping[str, Any] | None = None) -> Location:

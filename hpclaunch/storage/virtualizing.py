@@ -17,7 +17,7 @@ from hpclaunch.storage.chunkrefs import Referenced
 from hpclaunch.storage.layout import FileIndex
 from hpclaunch.storage.manifests import Archive
 from hpclaunch.storage.mfdataset import files_of, indexes_of
-from hpclaunch.storage.remote import is_url
+from hpclaunch.storage.remote import refuse_urls
 from hpclaunch.storage.source import identify
 from hpclaunch.storage.target import checked_target, part_file
 from hpclaunch.storage.targetdir import checked_directory, part_directory
@@ -218,12 +218,11 @@ def _check_form(archive: Archive, form: str) -> None:
 
 def _files(paths: Any) -> list[str]:
     files = files_of(paths)
-    for one in files:
-        if is_url(one):
-            raise StorageError(
-                f"{one} is a URL, and references are made from files",
-                hint="make them where the files lie; --url-prefix names where they will be read",
-            )
+    refuse_urls(
+        files,
+        " is a URL, and references are made from files",
+        "make them where the files lie; --url-prefix names where they will be read",
+    )
     return files
 
 

@@ -341,6 +341,7 @@ def test_a_file_that_is_not_there(typed: Any, tmp_path: Path) -> None:
 
 def test_a_url_is_refused_with_what_to_do_instead(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="is a URL") as told:
-        storage.virtualize(["https://127.0.0.1:1/a.nc"], tmp_path / "x.json")
+        storage.virtualize(["https://me:word@127.0.0.1:1/a.nc?signed=1"], tmp_path / "x.json")
     assert "--url-prefix" in str(told.value.hint)
+    assert not any(secret in told.value.what for secret in ("word", "signed"))
     assert list(tmp_path.iterdir()) == []
