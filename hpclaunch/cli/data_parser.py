@@ -96,6 +96,13 @@ def _add_rechunk(verbs: Any) -> None:
     rechunk.add_argument(
         "--workers", metavar="N", type=int, help="threads (default: as many as cores)"
     )
+    rechunk.add_argument(
+        "--stripes",
+        metavar="COUNT,SIZE",
+        default="auto",
+        help="on Lustre, for example 8,4M; 'none' for those of the directory (default: by the "
+        "expected size, where the directory has no layout that suits it)",
+    )
     rechunk.add_argument("--overwrite", action="store_true", help="replace DST if it exists")
     rechunk.add_argument("--json", action="store_true", help="print a JSON document")
 

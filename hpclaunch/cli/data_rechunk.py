@@ -16,6 +16,7 @@ from hpclaunch.units import Memory
 
 if TYPE_CHECKING:
     from hpclaunch.storage.rechunking import Rechunked
+    from hpclaunch.storage.striping import Wanted
 
 __all__ = ["rechunk"]
 
@@ -32,6 +33,7 @@ def rechunk(arguments: argparse.Namespace) -> int:
             raise UsageError(f"--{name} {given}: at least {least}")
     if (arguments.level or 0) > 9:
         raise UsageError(f"--level {arguments.level}: at most 9")
+    stripes = _stripes(arguments.stripes)
     check_installed()
     from hpclaunch.storage.interrupts import interrupting
     from hpclaunch.storage.rechunking import MEMORY
@@ -48,6 +50,7 @@ def rechunk(arguments: argparse.Namespace) -> int:
                 memory=memory or MEMORY,
                 workers=arguments.workers,
                 overwrite=arguments.overwrite,
+                stripes=stripes,
                 progress=bar,
             )
         except OSError as error:
@@ -60,7 +63,8 @@ def rechunk(arguments: argparse.Namespace) -> int:
                 f"{arguments.source} cannot be written anew: {error}",
                 hint="`hpclaunch data inspect` shows what is in it",
             ) from error
-    print(json.dumps(_fields(done)) if arguments.json else "\n".join(_lines(done)))
+    asked = stripes not in ("auto", None)
+    print(json.dumps(_fields(done)) if arguments.json else "\n".join(_lines(done, asked)))
     return 0
 
 
@@ -82,6 +86,23 @@ def _chunks(text: str | None) -> dict[str, int]:
             )
         found[name.strip()] = length
     return found
+
+
+def _stripes(text: str) -> Wanted:
+    """Read ``8,4M``, ``auto`` or ``none``."""
+    from hpclaunch.storage.striping import checked_stripes
+
+    if text == "auto":
+        return "auto"
+    if text == "none":
+        return None
+    count, _, size = text.partition(",")
+    try:
+        return checked_stripes((int(count), Memory.parse(size).bytes))
+    except ValueError as error:
+        raise UsageError(
+            f"--stripes {text!r}: {error}", hint="for example --stripes 8,4M, or auto, or none"
+        ) from error
 
 
 def _memory(text: str | None) -> int | None:
@@ -127,6 +148,11 @@ def _fields(done: Rechunked) -> dict[str, Any]:
         "chunks": done.chunks,
         "bytes": done.nbytes,
         "stored": done.stored,
+        "stripes": {
+            "set": done.striping.given
+            and {"count": done.striping.given.count, "size": done.striping.given.size},
+            "reason": done.striping.reason,
+        },
         "variables": [
             {
                 "path": one.path,
@@ -140,7 +166,7 @@ def _fields(done: Rechunked) -> dict[str, Any]:
     }
 
 
-def _lines(done: Rechunked) -> Iterator[str]:
+def _lines(done: Rechunked, asked: bool) -> Iterator[str]:
     for one in done.variables:
         before = "contiguous" if one.before is None else " x ".join(map(str, one.before))
         yield f"{one.path}: {before} -> {' x '.join(map(str, one.after))}"
@@ -150,3 +176,5 @@ def _lines(done: Rechunked) -> Iterator[str]:
         if done.variables
         else f"{done.path}: copied; no variable is large enough for other chunks"
     )
+    if asked or done.striping.kind == "lustre":
+        yield f"stripes: {done.striping}"

@@ -18,8 +18,9 @@ from hpclaunch.storage.blocks import LARGEST, Machine, block_shape
 from hpclaunch.storage.chunking import Access, chunk_shape
 from hpclaunch.storage.describe import FileFacts, VariableFacts
 from hpclaunch.storage.places import Place
+from hpclaunch.storage.striping import stripe_command, suited_stripes
 
-__all__ = ["Advice", "Gain", "advise_facts", "stripe_command"]
+__all__ = ["Advice", "Gain", "advise_facts"]
 
 THREADS = 8
 """Of a worker, where it has so many cores."""
@@ -115,7 +116,7 @@ def advise_facts(
         *_library_cache(data),
         *_page_buffer(facts, data),
         *(advice for one in data for advice in _rechunk(one, pattern)),
-        *_stripes(place, facts.size),
+        *_stripes(place, facts.size, max(map(_chunk_bytes, data), default=0)),
     )
 
 
@@ -189,7 +190,7 @@ def _library_cache(data: Sequence[VariableFacts]) -> Iterator[Advice]:
         if not one.reason or one.chunks is None or not one.count:
             continue
         costs = [cost for cost in (one.maps, one.series) if cost is not None]
-        chunk = (one.nbytes or 0) * math.prod(one.chunks) // math.prod(one.shape)
+        chunk = _chunk_bytes(one)
         held = min((cost.chunks for cost in costs), default=1)
         size = min(max(2**20, chunk * held), 2**28)
         if size >= chunk:
@@ -199,6 +200,10 @@ def _library_cache(data: Sequence[VariableFacts]) -> Iterator[Advice]:
                 f"the HDF5 library reads it, and keeps {size // max(chunk, 1)} of its chunks then",
                 one.name,
             )
+
+
+def _chunk_bytes(one: VariableFacts) -> int:
+    return (one.nbytes or 0) * math.prod(one.chunks or (0,)) // max(1, math.prod(one.shape))
 
 
 def _rechunk(one: VariableFacts, pattern: Access) -> Iterator[Advice]:
@@ -229,39 +234,14 @@ def _cost_with(shape: Sequence[int], chunk: Sequence[int], itemsize: int, patter
     return Cost(chunks, chunks * math.prod(chunk) * itemsize, wanted * itemsize)
 
 
-def _stripes(place: Place, size: int) -> Iterator[Advice]:
-    command = stripe_command(place.kind.name, size)
+def _stripes(place: Place, size: int, chunk: int) -> Iterator[Advice]:
+    command = stripe_command(place.kind.name, size, chunk)
     if command is None:
         return
     now = place.stripes
-    if now is not None and 0 < now.count < _targets(size):
+    if now is not None and 0 < now.count < suited_stripes(size).count:
         yield Advice(
             "stripes",
             command,
             f"for new files of this size: these lie on {now.count} target(s) only",
         )
-
-
-def _targets(size: int) -> int:
-    """Targets for a file: one for each 4 GiB, a power of two up to 16.
-
-    Small files have one: each further target costs time when they are opened.
-    """
-    return min(16, 1 << max(0, -(-size // 2**32) - 1).bit_length())
-
-
-def stripe_command(kind: str, size: int) -> str | None:
-    """What sets the stripes for new files of `size` bytes in a directory; None where nothing does.
-
-    Sources: lfs-setstripe(1); BeeGFS's documentation, "Striping".
-    """
-    count = _targets(size)
-    if kind == "lustre":
-        return (
-            f"lfs setstripe -E 1G -c 1 -S 1M -E -1 -c {count} -S 4M DIRECTORY"
-            if count > 1
-            else "lfs setstripe -c 1 -S 1M DIRECTORY"
-        )
-    if kind == "beegfs":
-        return f"beegfs entry set --num-targets={count} --chunk-size=1M DIRECTORY"
-    return None

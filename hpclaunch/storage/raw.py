@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from hpclaunch.storage.layout import FileIndex
 
-__all__ = ["Large", "RawFile", "open_raw"]
+__all__ = ["Large", "RawFile", "Shell", "make_file", "open_raw"]
 
 Read = Callable[[Region], np.ndarray]
 
@@ -58,6 +58,40 @@ class Large:
 
 
 @dataclass(frozen=True, eq=False)
+class Shell:
+    """A group as it is to be written.
+
+    Attributes
+    ----------
+    path : str
+    dataset : xarray.Dataset
+        With its encodings; its large variables have no values.
+    large : list of Large
+    unlimited : set
+        Its unlimited dimensions.
+    """
+
+    path: str
+    dataset: xr.Dataset
+    large: list[Large]
+    unlimited: set[Any]
+
+
+def make_file(part: Path, shells: Sequence[Shell]) -> list[Large]:
+    """Make a file with everything but the values of large variables, and return those."""
+    for one in shells:
+        make_skeleton(
+            part,
+            one.dataset,
+            {},
+            group=None if one.path == "/" else one.path,
+            unlimited_dims=one.unlimited or None,
+            mode="w" if one.path == "/" else "a",
+        )
+    return [large for one in shells for large in one.large]
+
+
+@dataclass(frozen=True, eq=False)
 class RawFile:
     """The groups of an open file, by their paths, parents first."""
 
@@ -66,30 +100,21 @@ class RawFile:
     request: int
     memory: int
 
-    def make(
-        self, part: Path, access: Access | None, chunks: dict[str, int], level: int | None
-    ) -> list[Large]:
-        """Make a file with everything but the values of large variables, and return those."""
+    def shells(
+        self, access: Access | None, chunks: dict[str, int], level: int | None
+    ) -> list[Shell]:
+        """The groups as they are to be written, parents first."""
         known = {str(dim) for dataset in self.groups.values() for dim in dataset.dims}
         if unknown := sorted(set(chunks) - known):
             raise StorageError(
                 f"no dimension is called {', '.join(unknown)}",
                 hint=f"the file has {', '.join(sorted(known))}",
             )
-        large: list[Large] = []
         self._check_dimensions()
-        for path, dataset in self.groups.items():
-            shell, found = _shell(self, path, access, chunks, level)
-            make_skeleton(
-                part,
-                shell,
-                {},
-                group=None if path == "/" else path,
-                unlimited_dims=_unlimited(dataset) or None,
-                mode="w" if path == "/" else "a",
-            )
-            large += found
-        return large
+        return [
+            Shell(path, *_shell(self, path, access, chunks, level), _unlimited(dataset))
+            for path, dataset in self.groups.items()
+        ]
 
     def _check_dimensions(self) -> None:
         """xarray shares a dimension with the groups below where a variable gave it its length."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +16,13 @@ from hpclaunch.errors import ChangedFile, StorageError
 from hpclaunch.storage import cores
 from hpclaunch.storage.chunking import Access, access_as
 from hpclaunch.storage.encode import Plan, encode_block
-from hpclaunch.storage.raw import Large, RawFile, open_raw
+from hpclaunch.storage.raw import Large, Shell, make_file, open_raw
 from hpclaunch.storage.remote import refuse_urls
+from hpclaunch.storage.skeleton import expected_size
 from hpclaunch.storage.slabs import Passes, Region, passes, regions
 from hpclaunch.storage.spill import Spill
+from hpclaunch.storage.striped import Striping, stripe_part
+from hpclaunch.storage.striping import Wanted, checked_stripes
 from hpclaunch.storage.target import ChunkFile, checked_target, part_file
 
 __all__ = ["Rechunked", "Turned", "rechunk"]
@@ -67,6 +70,8 @@ class Rechunked:
         Those that were written anew; all others were copied.
     chunks, nbytes, stored : int
         Their chunks, counted in the file, bytes decoded and bytes in the file.
+    striping : Striping
+        What was done about the file's stripes, and why.
     """
 
     path: Path
@@ -74,6 +79,7 @@ class Rechunked:
     chunks: int
     nbytes: int
     stored: int
+    striping: Striping
 
 
 def rechunk(
@@ -86,6 +92,7 @@ def rechunk(
     memory: int = MEMORY,
     workers: int | None = None,
     overwrite: bool = False,
+    stripes: Wanted = "auto",
     progress: Callable[[int, int], None] | None = None,
 ) -> Rechunked:
     """Write a NetCDF file anew with other chunks.
@@ -118,6 +125,8 @@ def rechunk(
         Threads that encode; by default as many as there are cores.
     overwrite : bool
         Whether an existing target is replaced.
+    stripes : "auto", None or (int, int)
+        As in `to_netcdf`.
     progress : callable, optional
         Is called with the bytes (decoded) done and those of all; each pass counts.
 
@@ -138,6 +147,7 @@ def rechunk(
     """
     if access is not None:
         access = access_as(access)
+    stripes = checked_stripes(stripes)
     path = checked_target(target, overwrite)
     refuse_urls(
         [os.fspath(source)],
@@ -152,7 +162,9 @@ def rechunk(
         open_raw(origin, min(REQUEST, memory // 16), memory) as raw,
         part_file(path, overwrite) as part,
     ):
-        plans = _skeleton(raw, part, access, dict(chunks or {}), level)
+        shells = raw.shells(access, dict(chunks or {}), level)
+        striping = stripe_part(part, stripes, *_expected(shells, before[0], level))
+        plans = _plans(part, make_file(part, shells))
         ways = [_way(origin, large, plan, memory // HELD) for large, plan in plans]
         turned = _Turning(part, path.parent, workers or cores.cores(), progress)
         try:
@@ -161,7 +173,8 @@ def rechunk(
             turned.close()
         if _state(origin) != before:
             raise ChangedFile(f"{origin} changed while it was read")
-    return Rechunked(path, done, turned.sink.chunks, sum(map(_nbytes, plans)), turned.sink.stored)
+    nbytes = sum(map(_nbytes, plans))
+    return Rechunked(path, done, turned.sink.chunks, nbytes, turned.sink.stored, striping)
 
 
 def _state(path: Path) -> tuple[int, int, int]:
@@ -173,11 +186,15 @@ def _nbytes(one: tuple[Large, Plan]) -> int:
     return math.prod(one[1].shape) * one[1].dtype.itemsize
 
 
-def _skeleton(
-    raw: RawFile, part: Path, access: Access | None, chunks: dict[str, int], level: int | None
-) -> list[tuple[Large, Plan]]:
-    """Make the file with everything but the large variables; how those are to be made."""
-    large = raw.make(part, access, chunks, level)
+def _expected(shells: Sequence[Shell], source: int, level: int | None) -> tuple[int, int]:
+    """Bytes of the new file and of its largest chunk: what is deflated is like the source."""
+    found = [expected_size(one.dataset, {}) for one in shells]
+    decoded = sum(size for size, _ in found)
+    return decoded if level == 0 else min(decoded, source), max(chunk for _, chunk in found)
+
+
+def _plans(part: Path, large: Sequence[Large]) -> list[tuple[Large, Plan]]:
+    """How the large variables are to be made."""
     sink = ChunkFile(part)
     try:
         plans = []

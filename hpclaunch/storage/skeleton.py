@@ -6,6 +6,7 @@ memory, and hands back the variables made of Dask blocks, encoded but not comput
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -20,7 +21,15 @@ from hpclaunch.storage.chunking import Access, chunk_shape
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["COMPRESSIONS", "Pending", "Skeleton", "make_skeleton", "series_axis", "with_encodings"]
+__all__ = [
+    "COMPRESSIONS",
+    "Pending",
+    "Skeleton",
+    "expected_size",
+    "make_skeleton",
+    "series_axis",
+    "with_encodings",
+]
 
 COMPRESSIONS = ("zlib", "szip", "bzip2", "blosc", "zstd", "compression")
 LOSSY = ("least_significant_digit", "significant_digits")
@@ -157,6 +166,19 @@ def _itemsize(variable: xr.Variable, encoding: Mapping[str, Any]) -> int | None:
         dtype = np.dtype(wanted)
         return dtype.itemsize if dtype.kind in "biuf" else None
     return 1 if kind == "b" else variable.dtype.itemsize
+
+
+def expected_size(
+    dataset: xr.Dataset, encoding: Mapping[Hashable, Mapping[str, Any]]
+) -> tuple[int, int]:
+    """Bytes that a dataset takes in a file before compression, and those of its largest chunk."""
+    total = largest = 0
+    for name, variable in dataset.variables.items():
+        own = encoding.get(name, variable.encoding)
+        itemsize = _itemsize(variable, own) or variable.dtype.itemsize
+        total += variable.size * itemsize
+        largest = max(largest, math.prod(own.get("chunksizes") or (0,)) * itemsize)
+    return total, largest
 
 
 def _names_compression(encoding: Mapping[str, Any], explicit: bool) -> bool:

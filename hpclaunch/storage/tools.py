@@ -20,10 +20,11 @@ _WHERE = ("/usr/lpp/mmfs/bin", "/usr/sbin", "/sbin")
 """Where such tools lie, besides the PATH."""
 
 
-def ask(argv: Sequence[str], *, patience: float = PATIENCE) -> Completed | None:
+def ask(argv: Sequence[str], *, patience: float = PATIENCE, umask: int = -1) -> Completed | None:
     """Run a tool and return what it said; None where it is not there or does not answer.
 
     One that cannot even be killed, because the kernel waits for the file system, is left behind.
+    With `umask` it makes its files under that mask; by default under that of this process.
     """
     path = os.pathsep.join((os.environ.get("PATH", os.defpath), *_WHERE))
     program = shutil.which(argv[0], path=path)
@@ -37,6 +38,7 @@ def ask(argv: Sequence[str], *, patience: float = PATIENCE) -> Completed | None:
                 stdout=out,
                 stderr=err,
                 env={**os.environ, "LC_ALL": "C"},
+                umask=umask,
             )
         except OSError:
             return None

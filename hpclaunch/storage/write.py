@@ -12,7 +12,15 @@ from hpclaunch.errors import StorageError
 from hpclaunch.storage import cores
 from hpclaunch.storage.chunking import Access, access_as, aligned_blocks
 from hpclaunch.storage.run import Job, cluster_client, fill, fill_plainly
-from hpclaunch.storage.skeleton import Pending, Skeleton, make_skeleton, with_encodings
+from hpclaunch.storage.skeleton import (
+    Pending,
+    Skeleton,
+    expected_size,
+    make_skeleton,
+    with_encodings,
+)
+from hpclaunch.storage.striped import Striping, stripe_part
+from hpclaunch.storage.striping import Wanted, checked_stripes
 from hpclaunch.storage.target import ChunkFile, checked_target, part_file
 
 if TYPE_CHECKING:
@@ -39,6 +47,8 @@ class Written:
         Their bytes in the file.
     plain : dict
         Why the other variables made of Dask blocks were written by xarray, by name.
+    striping : Striping
+        What was done about the file's stripes, and why.
     """
 
     path: Path
@@ -46,6 +56,7 @@ class Written:
     nbytes: int
     stored: int
     plain: dict[str, str]
+    striping: Striping
 
 
 def to_netcdf(
@@ -58,6 +69,7 @@ def to_netcdf(
     unlimited_dims: str | Iterable[Hashable] | None = None,
     group: str | None = None,
     overwrite: bool = True,
+    stripes: Wanted = "auto",
     memory: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Written:
@@ -95,6 +107,10 @@ def to_netcdf(
         The group of the file to write to.
     overwrite : bool
         Whether an existing file may be replaced.
+    stripes : "auto", None or (int, int)
+        On Lustre: by the expected size, unless the directory's layout has several parts or as many
+        targets; as the directory has it; or the number of targets (-1: all) and the bytes of a
+        stripe. Where they cannot be set the file is written without, and the result says why.
     memory : int, optional
         Bytes that blocks may take while they are cut anew where they do not lie on chunks; by
         default half of what this machine or the cluster's workers have.
@@ -114,7 +130,8 @@ def to_netcdf(
     FileNotFoundError, NotADirectoryError, PermissionError
         If the target's directory is missing, none or not writable.
     ValueError
-        Where xarray raises it: names, attributes or encodings that NetCDF-4 does not know.
+        If `access` or `stripes` have no meaning, and where xarray raises it: names, attributes or
+        encodings that NetCDF-4 does not know.
     """
     import xarray as xr
 
@@ -122,14 +139,16 @@ def to_netcdf(
         raise TypeError(f"to_netcdf writes an xarray.Dataset, not {type(dataset).__name__}")
     if access is not None:
         access = access_as(access)
+    stripes = checked_stripes(stripes)
     target = checked_target(path, overwrite)
     _refuse_own_source(dataset, target)
     free = _unlimited(dataset, unlimited_dims)
     chosen, asked = with_encodings(dataset, encoding or {}, access, level, free)
     with part_file(target, overwrite) as part:
+        striping = stripe_part(part, stripes, *expected_size(chosen, asked))
         skeleton = make_skeleton(part, chosen, asked, group=group, unlimited_dims=unlimited_dims)
         written = _fill(part, skeleton, group, free, memory, progress)
-    return Written(target, *written)
+    return Written(target, *written, striping)
 
 
 def _unlimited(dataset: xr.Dataset, given: str | Iterable[Hashable] | None) -> set[Hashable]:

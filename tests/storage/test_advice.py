@@ -10,12 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpclaunch.filesystems import KINDS
-from hpclaunch.storage.advice import advise_facts, stripe_command
+from hpclaunch.storage.advice import advise_facts
 from hpclaunch.storage.blocks import LARGEST, MOST_TASKS, Machine, block_shape
 from hpclaunch.storage.describe import describe
 from hpclaunch.storage.layout import Layout
 from hpclaunch.storage.places import Place
 from hpclaunch.storage.stripes import Stripes
+from hpclaunch.storage.striping import stripe_command
 from tests.storage.test_describe import chunked, contiguous, index, variable
 
 pytestmark = pytest.mark.pure
