@@ -10,6 +10,7 @@ from collections.abc import Callable, Hashable, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from hpclaunch.cli.data_secrets import read_options
 from hpclaunch.cli.data_text import (
     alike_line,
     chunk_lines,
@@ -33,13 +34,14 @@ _STEPS = 10
 
 def inspect(arguments: argparse.Namespace) -> int:
     """How files are laid out; 1 where one of them cannot be told of."""
+    options = read_options(arguments.storage_options, arguments.files)
     check_installed()
     documents: list[dict[str, Any]] = []
     failed = 0
     told = _Told()
     for path in arguments.files:
         try:
-            found = _look(path)
+            found = _look(path, options)
             chunks = None if arguments.chunks is None else _chunks(found, arguments.chunks)
         except HpclaunchError as error:
             failed += 1
@@ -84,13 +86,14 @@ def check_installed() -> None:
         )
 
 
-def _look(path: str) -> Inspection:
+def _look(path: str, options: dict[str, Any] | None) -> Inspection:
     from hpclaunch.storage.inspection import inspect as look
+    from hpclaunch.storage.remote import is_url
 
     try:
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always", UserWarning)
-            found = look(path)
+            found = look(path, storage_options=options if is_url(path) else None)
     except OSError as error:
         raise StorageError(
             f"{path}: {error.strerror or error}", hint="is that its name, and may you read it?"
@@ -133,13 +136,19 @@ def index(arguments: argparse.Namespace) -> int:
     """Make indices beforehand; 1 where one of them failed."""
     if arguments.processes is not None and arguments.processes < 1:
         raise UsageError(f"--processes {arguments.processes}: at least 1")
+    options = read_options(arguments.storage_options, arguments.files)
     check_installed()
     from hpclaunch.storage.many import index_many
     from hpclaunch.storage.sidecar import cache_directory
 
     with Progress() as progress:
         progress(f"looking at {len(arguments.files)} files")
-        done = index_many(arguments.files, processes=arguments.processes, progress=_steps(progress))
+        done = index_many(
+            arguments.files,
+            processes=arguments.processes,
+            progress=_steps(progress),
+            storage_options=options,
+        )
     if arguments.json:
         print(json.dumps({**_indexed(done), "directory": str(cache_directory())}))
     else:

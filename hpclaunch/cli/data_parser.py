@@ -27,6 +27,7 @@ def add_data(commands: Any) -> None:
     inspect.add_argument(
         "--chunks", metavar="VAR", help="list every chunk of this variable instead"
     )
+    _add_storage_options(inspect)
     inspect.add_argument("--json", action="store_true", help="print a JSON array, one per file")
     _add_advise(verbs)
     index = add(
@@ -39,10 +40,20 @@ def add_data(commands: Any) -> None:
     index.add_argument(
         "--processes", metavar="N", type=int, help="so many at a time (default: as many as cores)"
     )
+    _add_storage_options(index)
     index.add_argument("--json", action="store_true", help="print a JSON document")
     _add_rechunk(verbs)
     _add_virtualize(verbs)
     _add_bench(verbs)
+
+
+def _add_storage_options(verb: Any) -> None:
+    verb.add_argument(
+        "--storage-options",
+        metavar="FILE",
+        help="what fsspec is told of the store of URLs, as a JSON object in a file that only you "
+        "can read; - reads standard input",
+    )
 
 
 def _add_advise(verbs: Any) -> None:

@@ -35,7 +35,8 @@ _NEEDED = {"s3": ("fsspec", "s3fs"), "http": ("fsspec", "aiohttp"), "https": ("f
 _AGAIN = {408, 429, 500, 502, 503, 504}
 _CREDENTIALS = (
     'give credentials: backend_kwargs={"storage_options": {...}}, for S3 "key" and "secret" or '
-    '"anon": True; without them the environment and ~/.aws are asked'
+    '"anon": True, and to a command by --storage-options FILE; without them the environment and '
+    "~/.aws are asked"
 )
 
 
