@@ -1,6 +1,6 @@
 """``python -m benchmarks [NAME…] [--rounds N] [--json FILE] [--plot DIR]``: all, or the named ones.
 
-``storage`` alone takes ``--tasks``, ``--size`` and ``--data`` too.
+``storage`` alone takes ``--tasks``, ``--size``, ``--data`` and ``--without`` too.
 
 Every figure is a ratio to a named peer of the same round. Machines are noisy: read the medians, and
 the load beside them.
@@ -35,6 +35,9 @@ def main() -> int:
     storage.add_argument("--tasks", action="append", default=[], metavar="NAME", help="only these")
     storage.add_argument("--size", choices=("full", "tenth"), default="tenth", help="of the files")
     storage.add_argument("--data", type=Path, metavar="DIR", help="where the files are kept")
+    storage.add_argument(
+        "--without", action="append", default=[], metavar="PEER", help="a peer that is too slow"
+    )
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - set(NAMES):
         parser.error(f"no benchmark {', '.join(sorted(unknown))}; known: {', '.join(NAMES)}")
@@ -45,7 +48,7 @@ def main() -> int:
         rounds = arguments.rounds or module.ROUNDS
         if name == "storage":
             how = arguments.tasks, arguments.size, arguments.data, arguments.plot
-            tables = module.run(rounds, *how)
+            tables = module.run(rounds, *how, arguments.without)
         else:
             tables = module.run(rounds)
         for table in tables:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -31,12 +32,13 @@ pytestmark = pytest.mark.local
 ROOT = Path(__file__).parents[1]
 
 
-def build_wheel(folder: Path) -> Path:
-    """Build the wheel of this checkout, without the network."""
+def build_wheel(folder: Path, checkout: Path = ROOT, **environment: str) -> Path:
+    """Build the wheel of a checkout, without the network."""
     subprocess.run(
-        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT],
+        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, checkout],
         check=True,
         capture_output=True,
+        env={**os.environ, **environment},
     )
     (wheel,) = folder.glob("*.whl")
     return wheel
@@ -176,6 +178,23 @@ def test_the_wheel_holds_the_package_and_what_it_ships(wheel):
     }
     assert package and shipped
     assert {name for name in names if ".dist-info/" not in name} == package | shipped
+
+
+def test_a_wheel_with_compiled_code_is_for_this_kind_of_machine(wheel):
+    assert shutil.which("cc"), "no C compiler: `make test` needs one"
+    assert wheel.name.endswith(f"-py3-none-{sysconfig.get_platform().replace('-', '_')}.whl")
+    assert "hpclaunch/storage/_chunks.so" in zipfile.ZipFile(wheel).namelist()
+
+
+def test_without_a_compiler_the_wheel_is_for_every_machine(tmp_path):
+    checkout = tmp_path / "checkout"
+    leave = shutil.ignore_patterns(".*", "_chunks*", "docs", "tests", "docker")
+    shutil.copytree(ROOT, checkout, ignore=leave, symlinks=True)
+    wheel = build_wheel(tmp_path / "dist", checkout, CC="no-compiler-of-this-name")
+    assert wheel.name.endswith("-py3-none-any.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert "hpclaunch/storage/chunks.c" in names
+    assert "hpclaunch/storage/_chunks.so" not in names
 
 
 LAPTOPS_PACKAGES = """

@@ -19,7 +19,7 @@ from benchmarks.storage import fresh, growth, writing
 from benchmarks.storage.goals import START, Row, Summary, judge
 from benchmarks.storage.latency import DELAY_MS, Latency
 from benchmarks.storage.measure import Measured, interleave
-from benchmarks.storage.peers import OURS, TUNED, missing
+from benchmarks.storage.peers import OURS, PEERS, TUNED, missing
 from benchmarks.storage.recipe import prepare
 from benchmarks.storage.run import run_task
 from benchmarks.storage.tasks import TASKS
@@ -38,16 +38,19 @@ def run(
     size: str = "tenth",
     data: Path | None = None,
     plots: Path | None = None,
+    leave_out: Sequence[str] = (),
 ) -> list[Table | Summary]:
-    """All tasks, or those that are named."""
+    """All tasks, or those that are named, without the peers of `leave_out`."""
     if unknown := set(tasks) - set(NAMES):
         sys.exit(f"no task {', '.join(sorted(unknown))}; known: {', '.join(NAMES)}")
+    if unknown := set(leave_out) - set(PEERS):
+        sys.exit(f"no peer {', '.join(sorted(unknown))}; known: {', '.join(PEERS)}")
     names = [name for name in NAMES if not tasks or name in tasks]
     folder = data or Path(tempfile.gettempdir()) / f"hpclaunch-storage-{getpass.getuser()}"
     folder.mkdir(parents=True, exist_ok=True)
     os.environ["HPCLAUNCH_INDEX_CACHE"] = str(folder / "index")
     os.environ["RUST_BACKTRACE"] = "0"
-    without = missing()
+    without = missing() | dict.fromkeys(leave_out, "left out by --without")
     for name, why in without.items():
         print(f"{name} is not measured: {why}", file=sys.stderr)
     variants = {TASKS[name].variant if name in TASKS else "std" for name in names if name != GROWTH}

@@ -6,16 +6,19 @@ import functools
 import itertools
 import math
 from collections.abc import Iterable
-from typing import Any
+from ctypes import addressof, c_char
+from typing import Any, NoReturn
 
 import numpy as np
 
 from hpclaunch.errors import CorruptFile
 from hpclaunch.storage.buffers import borrowed
+from hpclaunch.storage.compiled import compiled
 from hpclaunch.storage.decode import Pipeline
 from hpclaunch.storage.job import Job, fill_value
 from hpclaunch.storage.layout import NOWHERE
 from hpclaunch.storage.pace import pace
+from hpclaunch.storage.placing import Placer
 from hpclaunch.storage.requests import Request
 from hpclaunch.storage.selection import Index, outer, straight
 from hpclaunch.storage.small import SMALL, SmallChunks
@@ -57,15 +60,29 @@ class ChunkedRead:
         self.flat = out.reshape(-1)
         self.bytes = self.flat.view(np.uint8)
         self.address = out.ctypes.data
-        masks = layout.masks
-        self.masks: list[int] | None = None if masks is None else self._touched(masks).tolist()
-        self._find(self._touched(layout.offsets), self._touched(layout.sizes))
+        touched, masks = self._touched(), layout.masks
+        self.masks: list[int] | None = None
+        if masks is not None:
+            self.masks = masks[touched].reshape(-1).tolist()
+        self._find(layout.offsets[touched].reshape(-1), layout.sizes[touched].reshape(-1))
+        usual = self.masks is None and self.pipeline.many
+        self.together = usual and compiled() is not None and self.decoding is None
         self.small: SmallChunks | None = None
         self.straight: list[int] | None = None
-        if not self.arrays and self.masks is None and self.pipeline.many and self.size <= SMALL:
+        if usual and not self.together and not self.arrays and self.size <= SMALL:
             self.small = SmallChunks(self)
         else:
             self.straight = straight(selection, self.chunks, out.strides)
+
+    @functools.cached_property
+    def placer(self) -> Placer:
+        """Where the chunks go, for compiled code."""
+        return Placer(self.pieces, self.chunks, self.out)
+
+    @functools.cached_property
+    def targets(self) -> np.ndarray | None:
+        """The address where each chunk lies in one piece; less than that of the result: not."""
+        return None if self.straight is None else self.address + np.array(self.straight, np.int64)
 
     @functools.cached_property
     def outs(self) -> list[tuple[Index, ...]]:
@@ -77,21 +94,16 @@ class ChunkedRead:
         """What is taken of each chunk."""
         return list(itertools.product(*[[p.inside for p in ps] for ps in self.pieces]))
 
-    def _touched(self, grid: np.ndarray) -> np.ndarray:
-        """The entries of the touched chunks, in the order of the selection."""
-        numbers: list[Any] = []
-        for ps in self.pieces:
-            first, last = ps[0].chunk, ps[-1].chunk
-            if last - first == len(ps) - 1 and all(
-                a.chunk < b.chunk for a, b in itertools.pairwise(ps)
-            ):
-                numbers.append(slice(first, last + 1))
-            else:
-                numbers.append([p.chunk for p in ps])
+    def _touched(self) -> tuple[Any, ...]:
+        """The index of the touched chunks in the grid of all, in the order of the selection."""
+        every = [[p.chunk for p in ps] for ps in self.pieces]
+        numbers: list[Any] = [
+            slice(one[0], one[-1] + 1) if one == list(range(one[0], one[-1] + 1)) else one
+            for one in every
+        ]
         if sum(not isinstance(one, slice) for one in numbers) > 1:
-            numbers = list(np.ix_(*[[p.chunk for p in ps] for ps in self.pieces]))
-        found: np.ndarray = grid[tuple(numbers)].reshape(-1)
-        return found
+            return tuple(np.ix_(*every))
+        return tuple(numbers)
 
     def _find(self, offsets: np.ndarray, sizes: np.ndarray) -> None:
         """Sort the chunks that are there by offset, fill in those that are not."""
@@ -108,6 +120,7 @@ class ChunkedRead:
         end = self.source.identity.size
         beyond = (offsets > end) | (sizes > end) | (offsets + sizes.astype(np.uint64) > end)
         self.numbers, self.places = ks, offsets.astype(np.int64)
+        self.lengths = sizes.astype(np.int64)
         self.ks: list[int] = ks.tolist()
         self.offsets: list[int] = offsets.tolist()
         self.sizes: list[int] = sizes.tolist()
@@ -168,18 +181,15 @@ class ChunkedRead:
         list of int
             For each request the byte of the file that would stand at the start of the memory.
         """
-        view = borrowed("request", sum(one.size for one in bundle)).data
-        bases = []
-
-        def read() -> None:
-            at = 0
-            for one in bundle:
-                self.source.read(one.offset, view[at : at + one.size])
-                bases.append(one.offset - at)
-                at += one.size
-
-        pace.measure(read)
-        return view, bases
+        sizes = [one.size for one in bundle]
+        view = borrowed("request", sum(sizes)).data
+        offsets = [one.offset for one in bundle]
+        if len(bundle) == 1:
+            pace.measure(lambda: self.source.read(offsets[0], view))
+        else:
+            pace.measure(lambda: self.source.read_each(offsets, sizes, view))
+        ends = itertools.accumulate(sizes, initial=0)
+        return view, [offset - end for offset, end in zip(offsets, ends, strict=False)]
 
     def _at_once(self, request: Request) -> bool:
         """Read unfiltered chunks that follow each other in file and result without a copy.
@@ -210,6 +220,48 @@ class ChunkedRead:
 
         `parts`: chunks, with the byte of the file that would stand at the start of `view`.
         """
+        if self.together:
+            self._place_together(parts, view)
+        else:
+            self._place_each(parts, view)
+
+    def _place_together(self, parts: list[tuple[Iterable[int], int]], view: memoryview) -> None:
+        """By compiled code, with one call, or two where some lie in one piece in the result."""
+        every = [np.fromiter(js, np.int64) for js, _ in parts]
+        js = np.concatenate(every)
+        bases = np.repeat([base for _, base in parts], [one.size for one in every])
+        whole = np.zeros(js.size, bool)
+        if self.targets is not None:
+            whole = self.targets[self.numbers[js]] >= self.address
+            self._decode(js[whole], bases[whole], view, self.targets)
+        self._decode(js[~whole], bases[~whole], view, None)
+
+    def _decode(
+        self, js: np.ndarray, bases: np.ndarray, view: memoryview, targets: np.ndarray | None
+    ) -> None:
+        """To where `targets` says, or what is wanted of each to where the selection says."""
+        if not js.size:
+            return
+        sources = self.places[js] + (addressof(c_char.from_buffer(view)) - bases)
+        sizes, ks = self.lengths[js], self.numbers[js]
+        if targets is None:
+            wrong = self.pipeline.decode_and_place(sources, sizes, ks, self.placer)
+        else:
+            wrong = self.pipeline.decode_each(sources, sizes, targets[ks])
+        if wrong >= 0:
+            self.explain(int(js[wrong]), int(bases[wrong]), view)
+
+    def explain(self, j: int, base: int, view: memoryview) -> NoReturn:
+        """Say why a chunk cannot be decoded that compiled code gave up."""
+        what, at = "it does not inflate", self.offsets[j] - base
+        try:
+            self.pipeline.decode(view[at : at + self.sizes[j]])
+        except CorruptFile as wrong:
+            what = wrong.what
+        self.source.check()
+        raise self.corrupt(j, what)
+
+    def _place_each(self, parts: list[tuple[Iterable[int], int]], view: memoryview) -> None:
         offsets, sizes, ks, masks, straight = (
             *(self.offsets, self.sizes, self.ks, self.masks, self.straight),
         )

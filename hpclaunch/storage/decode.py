@@ -16,8 +16,10 @@ import numpy as np
 from hpclaunch.errors import CorruptFile, StorageError
 from hpclaunch.storage import fletcher32, straight
 from hpclaunch.storage.buffers import borrowed
+from hpclaunch.storage.compiled import compiled
 from hpclaunch.storage.layout import DEFLATE, FLETCHER32, SHUFFLE, Filter
-from hpclaunch.storage.unshuffle import Unshuffle, library, unshuffle
+from hpclaunch.storage.placing import Placer
+from hpclaunch.storage.unshuffle import Unshuffle, library, pointer, unshuffle
 
 __all__ = ["Pipeline", "decoders"]
 
@@ -39,6 +41,7 @@ def decoders() -> dict[str, str]:
         "deflate": _INFLATER,
         "shuffle": "blosc2" if library() is not None else "numpy",
         "fletcher32": "numpy",
+        "many chunks at once": "compiled" if compiled() is not None else "Python",
     }
 
 
@@ -167,6 +170,61 @@ class Pipeline:
         if fast is not None:
             fast(width, size, planes, address)
         del room
+
+    def decode_each(self, sources: np.ndarray, sizes: np.ndarray, targets: np.ndarray) -> int:
+        """Undo the usual pipeline by compiled code; only where that is there and `many` is true.
+
+        Parameters
+        ----------
+        sources, sizes, targets : numpy.ndarray
+            int64, one dimension, in C order: address and bytes of each stored chunk, and the
+            address where it is wanted.
+
+        Returns
+        -------
+        int
+            Which is the first that cannot be decoded; -1 if there is none.
+        """
+        code = compiled()
+        assert code is not None and self.many
+        filters, _room = self._compiled()
+        return code.decode(
+            *(len(sources), sources.ctypes.data, sizes.ctypes.data, targets.ctypes.data), *filters
+        )
+
+    def decode_and_place(
+        self, sources: np.ndarray, sizes: np.ndarray, ks: np.ndarray, where: Placer
+    ) -> int:
+        """Undo the usual pipeline by compiled code, and place what is wanted of each chunk.
+
+        Parameters
+        ----------
+        sources, sizes : numpy.ndarray
+            As of `decode_each`.
+        ks : numpy.ndarray
+            int64: the chunks' numbers in the order of the selection.
+        where : Placer
+
+        Returns
+        -------
+        int
+            Which is the first that cannot be decoded; -1 if there is none.
+        """
+        code = compiled()
+        assert code is not None and self.many
+        filters, _room = self._compiled()
+        chunk = borrowed("chunk", self.size)
+        return code.decode_and_place(
+            *(len(sources), sources.ctypes.data, sizes.ctypes.data, *filters),
+            *(ks.ctypes.data, chunk.ctypes.data, *where.arguments),
+        )
+
+    def _compiled(self) -> tuple[tuple[int | None, ...], np.ndarray]:
+        """What chunks.c wants of the pipeline, from `size` on, and the memory it points to."""
+        width, size = self._width, self.size
+        room = borrowed("planes", size if width > 1 else 1)
+        turn = pointer() if width > 1 else None
+        return (size, width, *straight.pointers(), turn, room.ctypes.data), room
 
     def decode_many(self, sources: list[int], sizes: list[int], into: np.ndarray) -> int:
         """Undo the usual pipeline of chunks of a few kilobytes; only where `many` is true.

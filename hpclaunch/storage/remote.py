@@ -198,6 +198,13 @@ class RemoteFile:
         if into.nbytes:
             into[:] = self.fetch([(offset, into.nbytes)])[0]
 
+    def read_each(self, offsets: Sequence[int], sizes: Sequence[int], into: memoryview) -> None:
+        """Fill `into`, see :meth:`~hpclaunch.storage.source.Source.read_each`."""
+        at = 0
+        for offset, size in zip(offsets, sizes, strict=True):
+            self.read(offset, into[at : at + size])
+            at += size
+
     def fetch(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         """What stands at some ranges of bytes, all of one state.
 

@@ -23,7 +23,7 @@ Index = slice | np.ndarray
 Key = tuple[int | slice | np.ndarray, ...]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Piece:
     """What a key takes of one chunk, along one dimension.
 

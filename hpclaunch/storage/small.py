@@ -15,6 +15,7 @@ import numpy as np
 from hpclaunch.errors import CorruptFile
 from hpclaunch.storage.boxes import Boxes
 from hpclaunch.storage.buffers import borrowed
+from hpclaunch.storage.placing import placer
 from hpclaunch.storage.requests import Request
 
 if TYPE_CHECKING:
@@ -40,8 +41,9 @@ class SmallChunks:
     def __init__(self, reading: ChunkedRead) -> None:
         self.reading = reading
         self.size = reading.size
-        self.boxes = Boxes(reading.pieces, reading.chunks)
         self.step = _step(reading.grid, reading.size)
+        self.placer = placer(reading.pieces, reading.chunks, reading.out)
+        self.boxes = Boxes(reading.pieces, reading.chunks) if self.placer is None else None
 
     def place(self, bundle: Sequence[Request], bases: Sequence[int], view: memoryview) -> None:
         """Decode the chunks of requests, and put them into the result.
@@ -55,16 +57,43 @@ class SmallChunks:
         view : memoryview
             What they brought.
         """
-        reading, size = self.reading, self.size
+        reading = self.reading
         start = addressof(c_char.from_buffer(view)) if len(view) else 0
         first, last = bundle[0].start, bundle[-1].stop
         begins = np.repeat(np.subtract(start, bases), [one.stop - one.start for one in bundle])
         js, ks = np.arange(first, last), reading.numbers[first:last]
         sources = reading.places[first:last] + begins
+        if self.placer is not None:
+            self._by_compiled(js, ks, sources, view)
+        else:
+            self._by_numpy(js, ks, sources, view)
+
+    def _by_compiled(
+        self, js: np.ndarray, ks: np.ndarray, sources: np.ndarray, view: memoryview
+    ) -> None:
+        reading, size = self.reading, self.size
+        assert self.placer is not None
+        sizes = reading.lengths[js[0] : js[-1] + 1]
+        decoded = borrowed("chunk", min(self.step, ks.size) * size)
+        first = decoded.ctypes.data
+        targets = np.arange(first, first + decoded.nbytes, size, dtype=np.int64)
+        for a in range(0, ks.size, self.step):
+            part = slice(a, min(a + self.step, ks.size))
+            count = part.stop - a
+            wrong = reading.pipeline.decode_each(sources[part], sizes[part], targets[:count])
+            if wrong >= 0:
+                self._explain(int(js[a + wrong]), int(sources[a + wrong]), view)
+            values = self._decoded(decoded[: count * size].view(reading.layout.dtype))
+            self.placer.place(ks[part], values)
+
+    def _by_numpy(
+        self, js: np.ndarray, ks: np.ndarray, sources: np.ndarray, view: memoryview
+    ) -> None:
+        reading, size, step = self.reading, self.size, self.step
+        assert self.boxes is not None
         if (np.diff(ks) < 0).any():
             order = np.argsort(ks)
             js, ks, sources = js[order], ks[order], sources[order]
-        step = self.step
         decoded = borrowed("chunk", min(step, ks.size) * size)
         edges = [0, *(np.flatnonzero(np.diff(ks // step)) + 1).tolist(), ks.size]
         for a, b in itertools.pairwise(edges):
@@ -73,8 +102,7 @@ class SmallChunks:
             into = decoded[: (b - a) * size]
             wrong = reading.pipeline.decode_many(addresses, sizes, into)
             if wrong >= 0:
-                at = addresses[wrong] - start
-                self._explain(here[wrong], view[at : at + sizes[wrong]])
+                self._explain(here[wrong], addresses[wrong], view)
             values = self._decoded(into.view(reading.layout.dtype))
             values = values.reshape(-1, *reading.chunks)
             for i, n in _runs(ks[a:b]):
@@ -90,11 +118,12 @@ class SmallChunks:
         reading.decoding.into(stored, values)
         return values
 
-    def _explain(self, j: int, stored: memoryview) -> NoReturn:
+    def _explain(self, j: int, address: int, view: memoryview) -> NoReturn:
         """Say why a chunk cannot be decoded."""
         what = "it does not inflate"
+        at = address - addressof(c_char.from_buffer(view))
         try:
-            self.reading.pipeline.decode(stored)
+            self.reading.pipeline.decode(view[at : at + self.reading.sizes[j]])
         except CorruptFile as wrong:
             what = wrong.what
         self.reading.source.check()

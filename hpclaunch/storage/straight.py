@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["Inflate", "available", "inflater"]
+__all__ = ["Inflate", "available", "inflater", "pointers"]
 
 Inflate = Callable[[int, int, int, int, None], int]
 """Address and bytes of the stream, address and bytes of what it holds; 0 if all is well."""
@@ -63,6 +63,8 @@ class _Decompressor:
     def __init__(self, library: Any) -> None:
         self.address = library.libdeflate_alloc_decompressor()
         self.free = library.libdeflate_free_decompressor
+        function = ctypes.cast(library.libdeflate_zlib_decompress, ctypes.c_void_p)
+        self.function: int = function.value or 0
         self.inflate: Inflate = functools.partial(
             library.libdeflate_zlib_decompress, ctypes.c_void_p(self.address)
         )
@@ -93,9 +95,25 @@ def inflater() -> Inflate:
     MemoryError
         If there is no room for its working memory.
     """
+    return _of_this_thread().inflate
+
+
+def pointers() -> tuple[int, int]:
+    """Addresses of the function and of this thread's decoder, for compiled code.
+
+    Raises
+    ------
+    MemoryError
+        If there is no room for its working memory.
+    """
+    mine = _of_this_thread()
+    return mine.function, mine.address
+
+
+def _of_this_thread() -> _Decompressor:
     if _mine.decompressor is None:
         made = _Decompressor(_library())
         if made.address is None:
             raise MemoryError("no memory for libdeflate")
         _mine.decompressor = made
-    return _mine.decompressor.inflate
+    return _mine.decompressor

@@ -16,7 +16,7 @@ from typing import Any, cast
 
 import numpy as np
 
-__all__ = ["Unshuffle", "blosc2", "library", "unshuffle"]
+__all__ = ["Unshuffle", "blosc2", "library", "pointer", "unshuffle"]
 
 Unshuffle = Callable[[int, int, int, int], int]
 """Width of an element, bytes, and two addresses: from where and to where."""
@@ -64,6 +64,13 @@ def library(short: bool = False) -> Unshuffle | None:
     except (ImportError, ValueError, OSError, AttributeError):
         return None
     return found if found is not None and _serves(found) else None
+
+
+@functools.cache
+def pointer() -> int | None:
+    """The address of ``blosc2_unshuffle`` for compiled code, if it serves."""
+    found = library()
+    return None if found is None else ctypes.cast(cast(Any, found), ctypes.c_void_p).value
 
 
 def blosc2(name: str, keep_lock: bool = False) -> Unshuffle | None:

@@ -72,6 +72,10 @@ class Counting:
         self.reads.append((offset, into.nbytes))
         self.file.read(offset, into)
 
+    def read_each(self, offsets, sizes, into):
+        self.reads += zip(offsets, sizes, strict=True)
+        self.file.read_each(offsets, sizes, into)
+
     def check(self):
         self.file.check()
 

@@ -1,0 +1,53 @@
+"""Compile hpclaunch/storage/chunks.c where there is a C compiler; without one Python does its work.
+
+The wheel then holds a library for this kind of machine, which no Python's own interface binds.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+SOURCE = Path("hpclaunch/storage/chunks.c")
+LIBRARY = SOURCE.with_name("_chunks.so")
+FLAGS = ("-O3", "-std=c99", "-fPIC", "-shared", "-Wall", "-Wextra")
+
+
+class CompiledChunks(BuildHookInterface):
+    """Of wheels and of editable installations."""
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Compile, and say for which machines the wheel is."""
+        if self.target_name != "wheel":
+            return
+        root = Path(self.root)
+        if why := trouble(root / SOURCE, root / LIBRARY):
+            self.app.display_warning(f"{SOURCE} is not compiled, reading is slower: {why}")
+            return
+        platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
+        build_data["tag"] = f"py3-none-{platform}"
+        build_data["pure_python"] = False
+        build_data["artifacts"].append(str(LIBRARY))
+
+
+def trouble(source: Path, library: Path) -> str:
+    """Compile; "", or why that was not possible."""
+    if os.name != "posix":
+        return "only POSIX systems are supported"
+    compiler = shlex.split(os.environ.get("CC") or "cc")
+    if shutil.which(compiler[0]) is None:
+        return f"there is no {compiler[0]}"
+    passing = library.with_suffix(f".{os.getpid()}.so")
+    command = [*compiler, *FLAGS, "-o", str(passing), str(source)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        return f"{shlex.join(command)} failed: {done.stderr}"
+    passing.replace(library)
+    return ""

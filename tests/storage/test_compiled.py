@@ -1,0 +1,261 @@
+"""Compiled code gives what Python gives, and nothing depends on its being there."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import shutil
+import subprocess
+import zlib
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hpclaunch.errors import ChangedFile, CorruptFile
+from hpclaunch.storage import compiled as module
+from hpclaunch.storage.compiled import compiled
+from hpclaunch.storage.decode import Pipeline
+from hpclaunch.storage.layout import DEFLATE, SHUFFLE, Filter
+from hpclaunch.storage.placing import Placer
+from hpclaunch.storage.reader import Options, read
+from hpclaunch.storage.selection import select
+from hpclaunch.storage.source import open_source
+from tests.storage.layouts import WHERE, layout_of
+from tests.storage.opening import ours
+from tests.storage.same import differences
+from tests.storage.zoo import NAMES, Zoo
+
+pytestmark = pytest.mark.pure
+
+
+@pytest.fixture
+def without(monkeypatch: pytest.MonkeyPatch):
+    """Take the library away, as where hpclaunch was installed without a compiler."""
+
+    def take_away() -> None:
+        monkeypatch.setattr(module, "_LIBRARY", Path("/nowhere/_chunks.so"))
+        compiled.cache_clear()
+        assert compiled() is None
+
+    yield take_away
+    monkeypatch.undo()
+    compiled.cache_clear()
+
+
+def test_it_is_there():
+    """Else the tests below say nothing; `make install` compiles it."""
+    assert compiled() is not None
+
+
+@st.composite
+def chosen(draw):
+    """A shape, its chunks and a key of ints, slices and arrays."""
+    shape = tuple(draw(st.lists(st.integers(1, 9), min_size=1, max_size=4)))
+    chunks = tuple(draw(st.integers(1, n)) for n in shape)
+    bound = st.one_of(st.none(), st.integers(0, 9))
+    ranges = st.builds(slice, bound, bound, st.sampled_from([1, 2, 3, -1, -2]))
+    key = tuple(
+        draw(
+            st.one_of(
+                ranges,
+                st.integers(0, n - 1),
+                st.lists(st.integers(-n, n - 1), min_size=1, max_size=9).map(np.array),
+            )
+        )
+        for n in shape
+    )
+    return shape, chunks, key
+
+
+def picked(data: np.ndarray, key: tuple) -> np.ndarray:
+    """What a key of one index per dimension selects, ints keeping their dimension."""
+    for axis, one in enumerate(key):
+        data = data[(slice(None),) * axis + ([one] if isinstance(one, int) else one,)]
+    return data
+
+
+@given(chosen(), st.sampled_from(["u1", "<i2", "<f4", ">f8", "<c16"]))
+def test_any_selection_goes_where_numpy_puts_it(what, dtype):
+    shape, chunks, key = what
+    data = np.arange(np.prod(shape)).reshape(shape).astype(dtype)
+    selection = select(key, shape, chunks)
+    out = np.full(selection.shape, 99, dtype)
+    if not out.size:
+        return
+    padded = np.pad(data, [(0, -n % c) for n, c in zip(shape, chunks, strict=True)])
+    decoded = []
+    for at in np.ndindex(*[len(ps) for ps in selection.pieces]):
+        numbers = [ps[i].chunk for ps, i in zip(selection.pieces, at, strict=True)]
+        decoded.append(
+            padded[tuple(slice(i * c, i * c + c) for i, c in zip(numbers, chunks, strict=True))]
+        )
+    order = np.random.default_rng(len(decoded)).permutation(len(decoded))
+    values = np.array(decoded, dtype)[order]
+    Placer(selection.pieces, chunks, out).place(order.astype(np.int64), values)
+    assert np.array_equal(out, picked(data, key))
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, np.ndarray]:
+    """Chunks of 96 and of 40 960 bytes, some of which were never written."""
+    path = tmp_path_factory.mktemp("compiled") / "a.h5"
+    rng = np.random.default_rng(20011)
+    small = rng.integers(0, 99, (11, 13, 14)).astype("<i4")
+    large = rng.integers(0, 99, (6, 130, 170)).astype("<f4")
+    with h5py.File(path, "w") as made:
+        how = {"compression": 4, "shuffle": True, "fillvalue": 7}
+        one = made.create_dataset("small", small.shape, small.dtype, chunks=(2, 3, 4), **how)
+        one[:, :, :8] = small[:, :, :8]
+        made.create_dataset("large", data=large, chunks=(1, 64, 160), **how)
+    small[:, :, 8:] = 7
+    return str(path), {"small": small, "large": large}
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+@pytest.mark.parametrize("name", ["small", "large"])
+def test_both_ways_read_any_selection(file, name, data):
+    path, everything = file
+    wanted = everything[name]
+    key = tuple(
+        data.draw(
+            st.one_of(
+                st.just(slice(None)),
+                st.builds(slice, st.integers(0, n), st.integers(0, n), st.sampled_from([1, 3, -1])),
+                st.integers(0, n - 1),
+                st.lists(st.integers(0, n - 1), min_size=1, max_size=5).map(np.array),
+            )
+        )
+        for n in wanted.shape
+    )
+    layout = layout_of(path, name)
+    found = read(open_source(path), layout, key, where=WHERE, options=Options(cache=0, gap=64))
+    ints = tuple(i for i, one in enumerate(key) if isinstance(one, int))
+    assert np.array_equal(found, picked(wanted, key).squeeze(ints))
+
+
+@pytest.mark.parametrize("name", ["small", "large"])
+@pytest.mark.parametrize("cached", [0, 1 << 20])
+@pytest.mark.parametrize("compiling", [True, False])
+def test_damage_is_told_alike(file, name, cached, compiling, without, tmp_path):
+    path, _ = file
+    layout = layout_of(path, name)
+    where = (1, 1, 0)
+    damaged = tmp_path / "damaged.h5"
+    shutil.copy(path, damaged)
+    with damaged.open("r+b") as into:
+        into.seek(int(layout.offsets[where]) + int(layout.sizes[where]) - 1)
+        last = into.read(1)
+        into.seek(-1, 1)
+        into.write(bytes([last[0] ^ 1]))
+    if not compiling:
+        without()
+    told = r"chunk \(1, 1, 0\) of variable /v.*does not inflate"
+    for key in [(slice(None),) * 3, (slice(None), slice(1, -1), slice(0, 9, 2))]:
+        with pytest.raises(CorruptFile, match=told):
+            read(
+                *(open_source(str(damaged)), layout, key),
+                where=WHERE,
+                options=Options(cache=cached),
+            )
+
+
+def test_a_file_that_is_cut_while_it_is_read_is_told(file, tmp_path):
+    path, _ = file
+    copy = tmp_path / "cut.h5"
+    shutil.copy(path, copy)
+    source = open_source(str(copy))
+    source.read(0, memoryview(bytearray(8)))
+    size = copy.stat().st_size
+    with copy.open("r+b") as into:
+        into.truncate(size - 5)
+    with pytest.raises(ChangedFile, match="was cut"):
+        source.read_each([0, size - 9], [8, 9], memoryview(bytearray(17)))
+
+
+def test_what_the_system_refuses_is_told(tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(b"x" * 100)
+    source = open_source(str(path))
+    with pytest.raises(OSError) as refused:
+        source.read_each([0, -(1 << 40)], [8, 9], memoryview(bytearray(17)))
+    assert refused.value.errno == errno.EINVAL and refused.value.filename == str(path)
+
+
+def test_pieces_lie_one_behind_another(tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(bytes(range(256)))
+    into = bytearray(9)
+    open_source(str(path)).read_each([200, 3, 100], [2, 4, 3], memoryview(into))
+    assert into == bytes([200, 201, 3, 4, 5, 6, 100, 101, 102])
+
+
+@pytest.mark.parametrize("width", [1, 4])
+def test_each_chunk_comes_where_it_is_wanted(width):
+    some = [Filter(DEFLATE, "deflate", (4,))]
+    if width > 1:
+        some.insert(0, Filter(SHUFFLE, "shuffle", (width,)))
+    pipeline = Pipeline(some, 400, width)
+    assert pipeline.many
+    numbers = np.random.default_rng(0).integers(0, 50, (5, 400), np.uint8)
+    stored = [bytearray(zlib.compress(one.tobytes())) for one in numbers]
+    held = [(ctypes.c_char * len(one)).from_buffer(one) for one in stored]
+    sources = np.array([ctypes.addressof(one) for one in held], np.int64)
+    sizes = np.array([len(one) for one in stored], np.int64)
+    into = np.full((5, 410), 99, np.uint8)
+    targets = into.ctypes.data + 410 * np.array([4, 0, 3, 1, 2], np.int64)
+    assert pipeline.decode_each(sources, sizes, targets) == -1
+    for one, found in zip(stored, into[[4, 0, 3, 1, 2]], strict=True):
+        assert np.array_equal(pipeline.decode(memoryview(one)), found[:400])
+    assert (into[:, 400:] == 99).all()
+    stored[3][-1] ^= 1
+    assert pipeline.decode_each(sources, sizes, targets) == 3
+    sizes[1] -= 5
+    assert pipeline.decode_each(sources, sizes, targets) == 1
+
+
+def test_the_zoo_without_it(zoo: Zoo, without):
+    """One after the other: what takes time is writing the files, which other tests want too."""
+    names = [name for name in NAMES if "iris" not in name]
+    found = {name: ours(zoo.path(name), "/") for name in names if _opens(zoo.path(name))}
+    assert len(found) > 60
+    without()
+    for name, with_it in found.items():
+        assert differences(ours(zoo.path(name), "/"), with_it) == [], name
+
+
+def _opens(path: Path) -> bool:
+    try:
+        ours(path, "/")
+    except Exception:
+        return False
+    return True
+
+
+def test_a_library_of_another_source_is_not_used(without, monkeypatch, tmp_path):
+    source = Path(module.__file__).with_name("chunks.c")
+    text = source.read_text()
+    other = tmp_path / "chunks.c"
+    other.write_text(text.replace("{ return 1; }", "{ return 99; }"))
+    assert other.read_text() != text
+    library = tmp_path / "_chunks.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, other], check=True)
+    monkeypatch.setattr(module, "_LIBRARY", library)
+    compiled.cache_clear()
+    assert compiled() is None
+
+
+def test_a_library_that_places_wrongly_is_not_used(without, monkeypatch, tmp_path):
+    text = Path(module.__file__).with_name("chunks.c").read_text()
+    other = tmp_path / "chunks.c"
+    other.write_text(text.replace("values + i * stride", "values"))
+    assert other.read_text() != text
+    library = tmp_path / "_chunks.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, other], check=True)
+    monkeypatch.setattr(module, "_LIBRARY", library)
+    compiled.cache_clear()
+    assert compiled() is None
