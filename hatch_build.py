@@ -17,7 +17,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 SOURCE = Path("hpclaunch/storage/chunks.c")
 LIBRARY = SOURCE.with_name("_chunks.so")
-FLAGS = ("-O3", "-std=c99", "-fPIC", "-shared", "-Wall", "-Wextra")
+FLAGS = ("-O3", "-std=c99", "-ffp-contract=off", "-fPIC", "-shared", "-Wall", "-Wextra")
 
 
 class CompiledChunks(BuildHookInterface):

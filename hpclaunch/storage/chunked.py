@@ -66,7 +66,13 @@ class ChunkedRead:
             self.masks = masks[touched].reshape(-1).tolist()
         self._find(layout.offsets[touched].reshape(-1), layout.sizes[touched].reshape(-1))
         usual = self.masks is None and self.pipeline.many
-        self.together = usual and compiled() is not None and self.decoding is None
+        self.direct = None if self.decoding is None else self.decoding.direct
+        self.together = (
+            usual
+            and compiled() is not None
+            and out.flags.aligned
+            and (self.decoding is None or self.direct is not None)
+        )
         self.small: SmallChunks | None = None
         self.straight: list[int] | None = None
         if usual and not self.together and not self.arrays and self.size <= SMALL:
@@ -245,9 +251,9 @@ class ChunkedRead:
         sources = self.places[js] + (addressof(c_char.from_buffer(view)) - bases)
         sizes, ks = self.lengths[js], self.numbers[js]
         if targets is None:
-            wrong = self.pipeline.decode_and_place(sources, sizes, ks, self.placer)
+            wrong = self.pipeline.decode_and_place(sources, sizes, ks, self.placer, self.direct)
         else:
-            wrong = self.pipeline.decode_each(sources, sizes, targets[ks])
+            wrong = self.pipeline.decode_each(sources, sizes, targets[ks], self.direct)
         if wrong >= 0:
             self.explain(int(js[wrong]), int(bases[wrong]), view)
 

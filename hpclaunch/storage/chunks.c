@@ -21,7 +21,7 @@ typedef int (*inflate_t)(void *decompressor, const void *in, size_t in_size, voi
 typedef int32_t (*unshuffle_t)(int32_t width, int32_t size, const void *in, void *out);
 
 /* Raised whenever an argument changes its meaning: a library of another source is not used. */
-int32_t hpclaunch_chunks_version(void) { return 1; }
+int32_t hpclaunch_chunks_version(void) { return 3; }
 
 /* Read `n` pieces of a file. Returns how many, from the first on, were read in full. */
 int64_t hpclaunch_fetch(int32_t file, int64_t n, const int64_t *offsets, const int64_t *sizes,
@@ -39,18 +39,133 @@ int64_t hpclaunch_fetch(int32_t file, int64_t n, const int64_t *offsets, const i
     return n;
 }
 
-/* Inflate, and unshuffle where `unshuffle` is not null, `n` chunks of `size` bytes each.
- * `planes` has room for one. Returns the first that cannot be decoded; -1 if there is none. */
-int64_t hpclaunch_decode(int64_t n, const int64_t *sources, const int64_t *sizes,
-                         const int64_t *targets, int64_t size, int32_t width, inflate_t inflate,
-                         void *decompressor, unshuffle_t unshuffle, void *planes) {
-    for (int64_t i = 0; i < n; i++) {
-        void *to = unshuffle ? planes : AT(targets[i]);
-        if (inflate(decompressor, AT(sources[i]), (size_t)sizes[i], to, (size_t)size, NULL))
-            return i;
-        if (unshuffle)
-            unshuffle(width, (int32_t)size, planes, AT(targets[i]));
+/* How chunks are decoded. `planes` and `stored` have room for one chunk of `size` bytes. */
+typedef struct {
+    int64_t size;
+    int64_t width; /* of an element, for unshuffle */
+    inflate_t inflate;
+    void *decompressor;
+    unshuffle_t unshuffle; /* null: not shuffled */
+    void *planes;
+    int64_t kind;       /* what becomes of a value: one of `enum kind` */
+    int64_t item;       /* bytes of what comes out of the table */
+    const void *table;  /* what comes out for each number that can be stored */
+    void *stored;
+    int64_t count;      /* of `fills` */
+    const void *fills;  /* the values that are masked */
+    const void *masked; /* what stands there instead */
+    int64_t linear;     /* instead of a table: one of `enum linear`, or 0 */
+    int64_t is_signed;  /* whether the numbers are */
+    double scale, offset;
+    int64_t fills_number, fill; /* whether there is a number that is masked, and which */
+} how_t;
+
+enum kind { AS_STORED = 0, TABLE_OF_BYTES = 1, TABLE_OF_WORDS = 2, MASK_FLOAT = 4, MASK_DOUBLE = 8 };
+
+/* In which precision a number is scaled and what comes out; every step is rounded to the latter. */
+enum linear { IN_FLOAT = 1, IN_DOUBLE_TO_FLOAT = 2, IN_DOUBLE = 3 };
+
+#define LINEAR(number_t, value_t, step_t)                                                          \
+    do {                                                                                           \
+        const number_t *in = how->stored;                                                          \
+        value_t *out = to, masked = *(const value_t *)how->masked;                                 \
+        step_t scale = (step_t)how->scale, offset = (step_t)how->offset;                           \
+        number_t fill = (number_t)how->fill;                                                       \
+        for (int64_t i = 0; i < n; i++) {                                                          \
+            value_t value = (value_t)in[i];                                                        \
+            value = (value_t)((step_t)value * scale);                                              \
+            out[i] = (value_t)((step_t)value + offset);                                            \
+        }                                                                                          \
+        if (how->fills_number)                                                                     \
+            for (int64_t i = 0; i < n; i++)                                                        \
+                out[i] = in[i] == fill ? masked : out[i];                                          \
+    } while (0)
+
+#define LINEAR_OF(number_t)                                                                        \
+    do {                                                                                           \
+        switch (how->linear) {                                                                     \
+        case IN_FLOAT: LINEAR(number_t, float, float); break;                                      \
+        case IN_DOUBLE_TO_FLOAT: LINEAR(number_t, float, double); break;                           \
+        case IN_DOUBLE: LINEAR(number_t, double, double); break;                                   \
+        }                                                                                          \
+    } while (0)
+
+static void scale(const how_t *how, void *to) {
+    int64_t n = how->size / how->kind;
+    switch (how->kind << 8 | how->is_signed) {
+    case TABLE_OF_BYTES << 8: LINEAR_OF(uint8_t); break;
+    case TABLE_OF_BYTES << 8 | 1: LINEAR_OF(int8_t); break;
+    case TABLE_OF_WORDS << 8: LINEAR_OF(uint16_t); break;
+    case TABLE_OF_WORDS << 8 | 1: LINEAR_OF(int16_t); break;
     }
+}
+
+#define LOOK_UP(number_t, value_t)                                                                 \
+    do {                                                                                           \
+        const number_t *in = how->stored;                                                          \
+        const value_t *table = how->table;                                                         \
+        value_t *out = to;                                                                         \
+        for (int64_t i = 0; i < n; i++)                                                            \
+            out[i] = table[in[i]];                                                                 \
+    } while (0)
+
+static void look_up(const how_t *how, void *to) {
+    int64_t n = how->size / how->kind;
+    switch (how->kind << 8 | how->item) {
+    case TABLE_OF_BYTES << 8 | 4: LOOK_UP(uint8_t, uint32_t); break;
+    case TABLE_OF_BYTES << 8 | 8: LOOK_UP(uint8_t, uint64_t); break;
+    case TABLE_OF_WORDS << 8 | 4: LOOK_UP(uint16_t, uint32_t); break;
+    case TABLE_OF_WORDS << 8 | 8: LOOK_UP(uint16_t, uint64_t); break;
+    }
+}
+
+/* What becomes of the numbers at `stored`. */
+void hpclaunch_numbers(const how_t *how, void *to) {
+    if (how->linear)
+        scale(how, to);
+    else
+        look_up(how, to);
+}
+
+#define MASK(value_t)                                                                              \
+    do {                                                                                           \
+        value_t *values = to, masked = *(const value_t *)how->masked;                              \
+        for (int64_t f = 0; f < how->count; f++) {                                                 \
+            value_t fill = ((const value_t *)how->fills)[f];                                       \
+            for (int64_t i = 0; i < n; i++)                                                        \
+                values[i] = values[i] == fill ? masked : values[i];                                \
+        }                                                                                          \
+    } while (0)
+
+static void mask(const how_t *how, void *to) {
+    int64_t n = how->size / how->kind;
+    if (how->kind == MASK_FLOAT)
+        MASK(float);
+    else
+        MASK(double);
+}
+
+static int decode_one(const how_t *how, const void *source, int64_t size, void *target) {
+    int looks_up = how->kind == TABLE_OF_BYTES || how->kind == TABLE_OF_WORDS;
+    void *to = looks_up ? how->stored : target;
+    void *inflated = how->unshuffle ? how->planes : to;
+    if (how->inflate(how->decompressor, source, (size_t)size, inflated, (size_t)how->size, NULL))
+        return 0;
+    if (how->unshuffle)
+        how->unshuffle((int32_t)how->width, (int32_t)how->size, how->planes, to);
+    if (looks_up)
+        hpclaunch_numbers(how, target);
+    else if (how->kind != AS_STORED)
+        mask(how, target);
+    return 1;
+}
+
+/* Decode `n` chunks. Returns the first that cannot be decoded; -1 if there is none. */
+int64_t hpclaunch_decode(const how_t *how, int64_t n, const int64_t *sources, const int64_t *sizes,
+                         const int64_t *targets) {
+    for (int64_t i = 0; i < n; i++)
+        if (!decode_one(how, AT(sources[i]), sizes[i], AT(targets[i])))
+            return i;
     return -1;
 }
 
@@ -139,19 +254,15 @@ int32_t hpclaunch_place(int64_t n, const int64_t *ks, const void *values, int64_
 
 /* Decode `n` chunks, each to `chunk`, and put what is wanted of it into the result.
  * Returns the first that cannot be decoded; -1 if there is none, -2 where there are too many axes. */
-int64_t hpclaunch_decode_and_place(int64_t n, const int64_t *sources, const int64_t *sizes,
-                                   int64_t size, int32_t width, inflate_t inflate,
-                                   void *decompressor, unshuffle_t unshuffle, void *planes,
-                                   const int64_t *ks, void *chunk, int32_t rank,
-                                   const int64_t *grid, const int64_t *tables, int64_t item,
-                                   void *out) {
+int64_t hpclaunch_decode_and_place(const how_t *how, int64_t n, const int64_t *sources,
+                                   const int64_t *sizes, const int64_t *ks, void *chunk,
+                                   int32_t rank, const int64_t *grid, const int64_t *tables,
+                                   int64_t item, void *out) {
     places_t places;
-    int64_t target = (int64_t)(intptr_t)chunk;
     if (!understood(&places, rank, grid, tables, item, out))
         return -2;
     for (int64_t i = 0; i < n; i++) {
-        if (hpclaunch_decode(1, sources + i, sizes + i, &target, size, width, inflate,
-                             decompressor, unshuffle, planes) >= 0)
+        if (!decode_one(how, AT(sources[i]), sizes[i], chunk))
             return i;
         place(&places, ks[i], chunk);
     }

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Compiled", "compiled"]
+__all__ = ["Compiled", "How", "compiled"]
 
-_VERSION = 1
+_VERSION = 3
 _LIBRARY = Path(__file__).with_name("_chunks.so")
 
 
@@ -25,26 +25,37 @@ class Compiled:
 
     Attributes
     ----------
-    fetch, decode, place, decode_and_place : callable
+    fetch, decode, numbers, place, decode_and_place : callable
         They let other threads of Python run.
     """
 
     def __init__(self, library: Any) -> None:
         i32, i64, address = ctypes.c_int32, ctypes.c_int64, ctypes.c_void_p
         self.fetch = _function(library.hpclaunch_fetch, i64, i32, i64, address, address, address)
-        self.decode = _function(
-            library.hpclaunch_decode,
-            *(i64, i64, address, address, address, i64, i32, address, address, address, address),
-        )
+        self.decode = _function(library.hpclaunch_decode, i64, address, i64, *[address] * 3)
+        self.numbers = _function(library.hpclaunch_numbers, None, address, address)
         self.place = _function(
             library.hpclaunch_place,
             *(i32, i64, address, address, i64, i32, address, address, i64, address),
         )
         self.decode_and_place = _function(
             library.hpclaunch_decode_and_place,
-            *(i64, i64, address, address, i64, i32, address, address, address, address),
-            *(address, address, i32, address, address, i64, address),
+            *(i64, address, i64, *[address] * 4, i32, address, address, i64, address),
         )
+
+
+class How(ctypes.Structure):
+    """`how_t` of chunks.c; every field has eight bytes."""
+
+    _fields_ = (
+        *(("size", ctypes.c_int64), ("width", ctypes.c_int64), ("inflate", ctypes.c_void_p)),
+        *(("decompressor", ctypes.c_void_p), ("unshuffle", ctypes.c_void_p)),
+        *(("planes", ctypes.c_void_p), ("kind", ctypes.c_int64), ("item", ctypes.c_int64)),
+        *(("table", ctypes.c_void_p), ("stored", ctypes.c_void_p), ("count", ctypes.c_int64)),
+        *(("fills", ctypes.c_void_p), ("masked", ctypes.c_void_p), ("linear", ctypes.c_int64)),
+        *(("is_signed", ctypes.c_int64), ("scale", ctypes.c_double), ("offset", ctypes.c_double)),
+        *(("fills_number", ctypes.c_int64), ("fill", ctypes.c_int64)),
+    )
 
 
 def _function(function: Any, result: Any, *arguments: Any) -> Callable[..., int]:

@@ -16,7 +16,8 @@ import numpy as np
 from hpclaunch.errors import CorruptFile, StorageError
 from hpclaunch.storage import fletcher32, straight
 from hpclaunch.storage.buffers import borrowed
-from hpclaunch.storage.compiled import compiled
+from hpclaunch.storage.compiled import How, compiled
+from hpclaunch.storage.direct import Direct
 from hpclaunch.storage.layout import DEFLATE, FLETCHER32, SHUFFLE, Filter
 from hpclaunch.storage.placing import Placer
 from hpclaunch.storage.unshuffle import Unshuffle, library, pointer, unshuffle
@@ -171,7 +172,13 @@ class Pipeline:
             fast(width, size, planes, address)
         del room
 
-    def decode_each(self, sources: np.ndarray, sizes: np.ndarray, targets: np.ndarray) -> int:
+    def decode_each(
+        self,
+        sources: np.ndarray,
+        sizes: np.ndarray,
+        targets: np.ndarray,
+        direct: Direct | None = None,
+    ) -> int:
         """Undo the usual pipeline by compiled code; only where that is there and `many` is true.
 
         Parameters
@@ -179,6 +186,8 @@ class Pipeline:
         sources, sizes, targets : numpy.ndarray
             int64, one dimension, in C order: address and bytes of each stored chunk, and the
             address where it is wanted.
+        direct : Direct, optional
+            What becomes of the stored values.
 
         Returns
         -------
@@ -187,13 +196,17 @@ class Pipeline:
         """
         code = compiled()
         assert code is not None and self.many
-        filters, _room = self._compiled()
-        return code.decode(
-            *(len(sources), sources.ctypes.data, sizes.ctypes.data, targets.ctypes.data), *filters
-        )
+        how, _rooms = self._how(direct)
+        arrays = (one.ctypes.data for one in (sources, sizes, targets))
+        return code.decode(addressof(how), len(sources), *arrays)
 
     def decode_and_place(
-        self, sources: np.ndarray, sizes: np.ndarray, ks: np.ndarray, where: Placer
+        self,
+        sources: np.ndarray,
+        sizes: np.ndarray,
+        ks: np.ndarray,
+        where: Placer,
+        direct: Direct | None = None,
     ) -> int:
         """Undo the usual pipeline by compiled code, and place what is wanted of each chunk.
 
@@ -204,6 +217,8 @@ class Pipeline:
         ks : numpy.ndarray
             int64: the chunks' numbers in the order of the selection.
         where : Placer
+        direct : Direct, optional
+            What becomes of the stored values.
 
         Returns
         -------
@@ -212,19 +227,22 @@ class Pipeline:
         """
         code = compiled()
         assert code is not None and self.many
-        filters, _room = self._compiled()
-        chunk = borrowed("chunk", self.size)
-        return code.decode_and_place(
-            *(len(sources), sources.ctypes.data, sizes.ctypes.data, *filters),
-            *(ks.ctypes.data, chunk.ctypes.data, *where.arguments),
-        )
+        how, _rooms = self._how(direct)
+        chunk = borrowed("chunk", self.size // self.itemsize * where.out.itemsize)
+        arrays = (one.ctypes.data for one in (sources, sizes, ks, chunk))
+        return code.decode_and_place(addressof(how), len(sources), *arrays, *where.arguments)
 
-    def _compiled(self) -> tuple[tuple[int | None, ...], np.ndarray]:
-        """What chunks.c wants of the pipeline, from `size` on, and the memory it points to."""
-        width, size = self._width, self.size
-        room = borrowed("planes", size if width > 1 else 1)
-        turn = pointer() if width > 1 else None
-        return (size, width, *straight.pointers(), turn, room.ctypes.data), room
+    def _how(self, direct: Direct | None) -> tuple[How, tuple[np.ndarray, ...]]:
+        """What chunks.c wants of the pipeline, and the memory that it points to."""
+        turns = self._width > 1
+        planes = borrowed("planes", self.size if turns else 1)
+        stored = borrowed("stored", 1 if direct is None or direct.table is None else self.size)
+        how = How(size=self.size, width=self._width, planes=planes.ctypes.data)
+        how.inflate, how.decompressor = straight.pointers()
+        how.unshuffle = pointer() if turns else None
+        for name, value in ({} if direct is None else direct.fields(stored.ctypes.data)).items():
+            setattr(how, name, value)
+        return how, (planes, stored)
 
     def decode_many(self, sources: list[int], sizes: list[int], into: np.ndarray) -> int:
         """Undo the usual pipeline of chunks of a few kilobytes; only where `many` is true.

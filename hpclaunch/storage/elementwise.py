@@ -16,6 +16,7 @@ import numpy as np
 from xarray.coding import common, variables
 from xarray.core import indexing
 
+from hpclaunch.storage.direct import Direct, faster
 from hpclaunch.storage.joined import JoinedArray
 from hpclaunch.storage.lazy import LazyArray
 
@@ -34,10 +35,14 @@ _MANY = 1 << 17
 
 _LAZY: Any = getattr(common, "_ElementwiseFunctionArray", None)
 
+_MASK: Any = getattr(variables, "_apply_mask", None)
+
+_FLOAT, _DOUBLE = np.dtype(np.float32).str, np.dtype(np.float64).str
+
 _KNOWN = tuple(
     function
     for function in (
-        getattr(variables, "_apply_mask", None),
+        _MASK,
         getattr(variables, "_scale_offset_decoding", None),
         np.asarray,  # _Unsigned
     )
@@ -70,6 +75,11 @@ def decode_early(dataset: Dataset) -> Dataset:
     return dataset
 
 
+def _keywords(step: Any) -> dict[str, Any]:
+    """How a step of xarray's is called."""
+    return step.keywords if isinstance(step, functools.partial) else {}
+
+
 class Elementwise:
     """Steps of decoding, each of which looks at one value at a time.
 
@@ -88,7 +98,58 @@ class Elementwise:
         self._table: np.ndarray | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_table": None}
+        kept = {**self.__dict__, "_table": None}
+        for derived in ("_masking", "_looked_up"):
+            kept.pop(derived, None)
+        return kept
+
+    @property
+    def direct(self) -> Direct | None:
+        """What compiled code can do: a table, or masking alone."""
+        return self._masking if self._table is None else self._looked_up
+
+    @functools.cached_property
+    def _looked_up(self) -> Direct | None:
+        """The table, or what gives its values faster."""
+        table = self._table
+        if table is None or table.itemsize not in (4, 8) or not table.dtype.isnative:
+            return None
+        words = {key: one for step in self.steps for key, one in _keywords(step).items()}
+        fills = [one for one in words.get("encoded_fill_values", ()) if one == one]
+        direct = Direct(self.stored.itemsize, np.ascontiguousarray(table))
+        if len(fills) > 1 or not self.stored.isnative:
+            return direct
+        try:
+            scale, offset = (words.get(key) for key in ("scale_factor", "add_offset"))
+            factors = (
+                1.0 if scale is None else float(scale),
+                0.0 if offset is None else float(offset),
+            )
+            return faster(direct, *factors, int(fills[0]) if fills else None)
+        except (TypeError, ValueError, OverflowError):
+            return direct
+
+    @functools.cached_property
+    def _masking(self) -> Direct | None:
+        """Where all that happens is that some values become another one, of the same type."""
+        step: Any = self.steps[0]
+        words = _keywords(step)
+        plain = self.stored == self.dtype and self.dtype.str in (_FLOAT, _DOUBLE)
+        if len(self.steps) > 1 or not plain or getattr(step, "func", None) is not _MASK:
+            return None
+        try:
+            fills = np.array(list(words["encoded_fill_values"]), self.dtype)
+            masked = np.array([words["decoded_fill_value"]], self.dtype)
+        except (KeyError, TypeError, ValueError):
+            return None
+        tried = np.concatenate([fills, -fills, masked, [0.0, -0.0, 1.0, np.inf, -np.inf]])
+        with np.errstate(all="ignore"):
+            tried = np.concatenate([tried, np.nextafter(tried, 0)]).astype(self.dtype)
+        expected, found = np.asarray(self.of(tried)), tried.copy()
+        for fill in fills:
+            found[tried == fill] = masked[0]
+        same = expected.dtype == self.dtype and expected.tobytes() == found.tobytes()
+        return Direct(self.dtype.itemsize, None, fills, masked) if same else None
 
     def of(self, stored: np.ndarray) -> Any:
         """Decoded values."""

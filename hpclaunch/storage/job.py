@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from hpclaunch.storage.direct import Direct
 from hpclaunch.storage.layout import Layout
 from hpclaunch.storage.selection import Selection
 from hpclaunch.storage.source import Source
@@ -21,9 +22,14 @@ class Decoding(Protocol):
     ----------
     dtype : numpy.dtype
         Of what comes out.
+    direct : Direct or None
+        The same for compiled code, where that can do it; to be asked for after `prepare`.
     """
 
     dtype: np.dtype[Any]
+
+    @property
+    def direct(self) -> Direct | None: ...
 
     def prepare(self, count: int) -> None:
         """Be told how many values will come."""

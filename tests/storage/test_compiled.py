@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import functools
+import pickle
+import re
 import shutil
 import subprocess
 import zlib
 from pathlib import Path
 
 import h5py
+import netCDF4
 import numpy as np
 import pytest
+import xarray as xr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from xarray.coding import variables
 
 from hpclaunch.errors import ChangedFile, CorruptFile
 from hpclaunch.storage import compiled as module
+from hpclaunch.storage import elementwise
 from hpclaunch.storage.compiled import compiled
 from hpclaunch.storage.decode import Pipeline
 from hpclaunch.storage.layout import DEFLATE, SHUFFLE, Filter
@@ -240,7 +247,9 @@ def test_a_library_of_another_source_is_not_used(without, monkeypatch, tmp_path)
     source = Path(module.__file__).with_name("chunks.c")
     text = source.read_text()
     other = tmp_path / "chunks.c"
-    other.write_text(text.replace("{ return 1; }", "{ return 99; }"))
+    other.write_text(
+        re.sub(r"_version\(void\) \{ return \d+; \}", "_version(void) { return 99; }", text)
+    )
     assert other.read_text() != text
     library = tmp_path / "_chunks.so"
     subprocess.run(["cc", "-shared", "-fPIC", "-o", library, other], check=True)
@@ -259,3 +268,82 @@ def test_a_library_that_places_wrongly_is_not_used(without, monkeypatch, tmp_pat
     monkeypatch.setattr(module, "_LIBRARY", library)
     compiled.cache_clear()
     assert compiled() is None
+
+
+PACKED = {
+    "scale and offset of eight bytes": {"scale_factor": 0.01, "add_offset": 270.0},
+    "of four": {"scale_factor": np.float32(0.01), "add_offset": np.float32(270)},
+    "of both": {"scale_factor": np.float32(0.01), "add_offset": 270.0},
+    "scale alone": {"scale_factor": 0.1},
+    "offset alone": {"add_offset": -3.0},
+    "a negative scale": {"scale_factor": -0.01},
+    "a fill value alone": {},
+    "several missing values": {"missing_value": [5, 7], "scale_factor": 0.5},
+    "unsigned": {"_Unsigned": "true", "scale_factor": 0.01},
+}
+
+
+@pytest.mark.parametrize("told", PACKED)
+@pytest.mark.parametrize("dtype", ["i1", "u1", "i2", "u2", ">i2", "f4", "f8", ">f4"])
+@pytest.mark.parametrize("fill", [True, False])
+@pytest.mark.parametrize("compiling", [True, False])
+def test_values_are_decoded_as_xarray_does(
+    told, dtype, fill, compiling, without, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(elementwise, "_MANY", 0)
+    path = tmp_path / "a.nc"
+    kind = np.dtype(dtype)
+    rng = np.random.default_rng(20011)
+    numbers = rng.integers(0, 256, (5, 40, 60 * kind.itemsize)).astype(np.uint8)
+    values = np.ascontiguousarray(numbers).view(kind)
+    values[1, 3, :9] = 5
+    if kind.kind == "f":
+        values[0, 0, :5] = [np.nan, np.inf, -0.0, 0.0, 1.0]
+    with netCDF4.Dataset(path, "w") as file:
+        file.set_auto_maskandscale(False)
+        for name, n in zip("tyx", values.shape, strict=True):
+            file.createDimension(name, n)
+        one = file.createVariable(
+            *("v", kind, ("t", "y", "x")),
+            zlib=True,
+            chunksizes=(1, 16, 60),
+            endian="big" if kind.str[0] == ">" else "native",
+            fill_value=kind.type(5) if fill else None,
+        )
+        attributes = dict(PACKED[told])
+        if "missing_value" in attributes:
+            attributes["missing_value"] = np.array(attributes["missing_value"], kind)
+        one.setncatts(attributes)
+        one[:] = values
+    if not compiling:
+        without()
+    with ours(path) as found, xr.open_dataset(path, engine="netcdf4") as wanted:
+        assert differences(found, wanted) == []
+        for key in [np.s_[1:, ::-1, 3:50], np.s_[:, 3, 7], np.s_[[0, 3], :, :]]:
+            assert differences(found.isel(_sizes(key)), wanted.isel(_sizes(key))) == []
+
+
+def _sizes(key):
+    return dict(zip("tyx", key, strict=True))
+
+
+def test_what_is_decoded_by_arithmetic_and_what_by_a_table(monkeypatch):
+    numbers, mask = np.dtype("i2"), variables._apply_mask
+    scale = variables._scale_offset_decoding
+    for wide in (np.float32, np.float64):
+        masks = functools.partial(
+            mask, encoded_fill_values={np.int16(7)}, decoded_fill_value=np.nan, dtype=wide
+        )
+        scales = functools.partial(scale, scale_factor=0.01, add_offset=270.0, dtype=wide)
+        one = elementwise.Elementwise([masks, scales], numbers, np.dtype(wide))
+        one.prepare(1 << 20)
+        assert one.direct is not None and one.direct.linear is not None
+        twice = elementwise.Elementwise([masks, scales, scales], numbers, np.dtype(wide))
+        twice.prepare(1 << 20)
+        assert twice.direct is not None and twice.direct.linear is None
+    alone = functools.partial(
+        mask, encoded_fill_values={np.float32(7)}, decoded_fill_value=np.nan, dtype=np.float32
+    )
+    one = elementwise.Elementwise([alone], np.dtype("f4"), np.dtype("f4"))
+    assert one.direct is not None and one.direct.fills.tolist() == [7]
+    assert pickle.loads(pickle.dumps(one)).direct is not None
