@@ -14,6 +14,10 @@ __all__ = ["LARGEST", "MOST_TASKS", "SMALLEST", "Machine", "block_shape", "fits"
 SMALLEST, USUAL, LARGEST = 8 * 2**20, 16 * 2**20, 32 * 2**20
 """Bytes of a decoded block, where nothing else speaks against it."""
 
+SMALL_CHUNK = 32 * 2**10
+"""Bytes of a decoded chunk up to which blocks are the largest: what Python spends on a block is
+then much beside what a part of it costs to read."""
+
 MANY_TASKS, MOST_TASKS = 10_000, 50_000
 """Tasks of one variable. With more than the first, blocks grow up to the largest; the second is
 not exceeded, because a scheduler spends some 0.2 ms on each."""
@@ -83,7 +87,8 @@ def block_shape(
         return ()
     unit = tuple(min(c, max(n, 1)) for c, n in zip(chunk or (1,) * len(shape), shape, strict=True))
     total = math.prod(shape) * itemsize * files
-    room = max(itemsize, _target(total, machine))
+    small = chunk is not None and math.prod(unit) * itemsize <= SMALL_CHUNK
+    room = max(itemsize, _target(total, machine, LARGEST if small else USUAL))
     block = list(unit)
     axes = list(range(len(shape)))
     if pattern == "series" and math.prod(unit[1:]) * shape[0] * itemsize <= _most(machine):
@@ -100,9 +105,9 @@ def block_shape(
     return tuple(block)
 
 
-def _target(total: int, machine: Machine) -> int:
+def _target(total: int, machine: Machine, usual: int) -> int:
     """Bytes of a block: enough blocks for all cores, not too many tasks, nor too much memory."""
-    wanted = min(max(total // (TASKS_PER_CORE * machine.cores), SMALLEST), USUAL)
+    wanted = min(max(total // (TASKS_PER_CORE * machine.cores), SMALLEST), usual)
     wanted = max(wanted, min(total // MANY_TASKS, LARGEST), total // MOST_TASKS)
     return min(wanted, fits(machine))
 

@@ -66,6 +66,14 @@ def test_small_chunks_are_joined():
     assert math.prod(block) * 4 >= 2**22
 
 
+def test_blocks_of_small_chunks_are_the_largest():
+    many = {"files": 100}
+    small = block_shape((744, 181, 360), (1, 32, 32), 4, "all", NODE, **many)
+    large = block_shape((744, 181, 360), (1, 181, 360), 4, "all", NODE, **many)
+    assert math.prod(small) > 1.5 * math.prod(large)
+    assert math.prod(small) * 4 <= LARGEST
+
+
 def test_a_large_chunk_is_not_cut():
     assert block_shape((100, 5000, 5000), (50, 5000, 5000), 4, "map", NODE) == (50, 5000, 5000)
 
