@@ -6,8 +6,7 @@ import functools
 import itertools
 import math
 from collections.abc import Iterable
-from ctypes import addressof, c_char
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
@@ -18,10 +17,10 @@ from hpclaunch.storage.decode import Pipeline
 from hpclaunch.storage.job import Job, fill_value
 from hpclaunch.storage.layout import NOWHERE
 from hpclaunch.storage.pace import pace
-from hpclaunch.storage.placing import Placer
 from hpclaunch.storage.requests import Request
 from hpclaunch.storage.selection import Index, outer, straight
 from hpclaunch.storage.small import SMALL, SmallChunks
+from hpclaunch.storage.together import Together
 
 __all__ = ["ChunkedRead"]
 
@@ -66,29 +65,22 @@ class ChunkedRead:
             self.masks = masks[touched].reshape(-1).tolist()
         self._find(layout.offsets[touched].reshape(-1), layout.sizes[touched].reshape(-1))
         usual = self.masks is None and self.pipeline.many
-        self.direct = None if self.decoding is None else self.decoding.direct
-        self.together = (
-            usual
-            and compiled() is not None
-            and out.flags.aligned
-            and (self.decoding is None or self.direct is not None)
-        )
+        self.together = self._together() if usual else None
         self.small: SmallChunks | None = None
         self.straight: list[int] | None = None
-        if usual and not self.together and not self.arrays and self.size <= SMALL:
+        if usual and self.together is None and not self.arrays and self.size <= SMALL:
             self.small = SmallChunks(self)
         else:
             self.straight = straight(selection, self.chunks, out.strides)
 
-    @functools.cached_property
-    def placer(self) -> Placer:
-        """Where the chunks go, for compiled code."""
-        return Placer(self.pieces, self.chunks, self.out)
-
-    @functools.cached_property
-    def targets(self) -> np.ndarray | None:
-        """The address where each chunk lies in one piece; less than that of the result: not."""
-        return None if self.straight is None else self.address + np.array(self.straight, np.int64)
+    def _together(self) -> Together | None:
+        """Compiled code for all chunks, if it can do what becomes of their values too."""
+        if compiled() is None or not self.out.flags.aligned:
+            return None
+        if self.decoding is None:
+            return Together(self, None)
+        direct = self.decoding.direct
+        return None if direct is None else Together(self, direct)
 
     @functools.cached_property
     def outs(self) -> list[tuple[Index, ...]]:
@@ -226,46 +218,10 @@ class ChunkedRead:
 
         `parts`: chunks, with the byte of the file that would stand at the start of `view`.
         """
-        if self.together:
-            self._place_together(parts, view)
+        if self.together is not None:
+            self.together.place(parts, view)
         else:
             self._place_each(parts, view)
-
-    def _place_together(self, parts: list[tuple[Iterable[int], int]], view: memoryview) -> None:
-        """By compiled code, with one call, or two where some lie in one piece in the result."""
-        every = [np.fromiter(js, np.int64) for js, _ in parts]
-        js = np.concatenate(every)
-        bases = np.repeat([base for _, base in parts], [one.size for one in every])
-        whole = np.zeros(js.size, bool)
-        if self.targets is not None:
-            whole = self.targets[self.numbers[js]] >= self.address
-            self._decode(js[whole], bases[whole], view, self.targets)
-        self._decode(js[~whole], bases[~whole], view, None)
-
-    def _decode(
-        self, js: np.ndarray, bases: np.ndarray, view: memoryview, targets: np.ndarray | None
-    ) -> None:
-        """To where `targets` says, or what is wanted of each to where the selection says."""
-        if not js.size:
-            return
-        sources = self.places[js] + (addressof(c_char.from_buffer(view)) - bases)
-        sizes, ks = self.lengths[js], self.numbers[js]
-        if targets is None:
-            wrong = self.pipeline.decode_and_place(sources, sizes, ks, self.placer, self.direct)
-        else:
-            wrong = self.pipeline.decode_each(sources, sizes, targets[ks], self.direct)
-        if wrong >= 0:
-            self.explain(int(js[wrong]), int(bases[wrong]), view)
-
-    def explain(self, j: int, base: int, view: memoryview) -> NoReturn:
-        """Say why a chunk cannot be decoded that compiled code gave up."""
-        what, at = "it does not inflate", self.offsets[j] - base
-        try:
-            self.pipeline.decode(view[at : at + self.sizes[j]])
-        except CorruptFile as wrong:
-            what = wrong.what
-        self.source.check()
-        raise self.corrupt(j, what)
 
     def _place_each(self, parts: list[tuple[Iterable[int], int]], view: memoryview) -> None:
         offsets, sizes, ks, masks, straight = (

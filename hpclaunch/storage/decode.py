@@ -16,11 +16,9 @@ import numpy as np
 from hpclaunch.errors import CorruptFile, StorageError
 from hpclaunch.storage import fletcher32, straight
 from hpclaunch.storage.buffers import borrowed
-from hpclaunch.storage.compiled import How, compiled
-from hpclaunch.storage.direct import Direct
+from hpclaunch.storage.compiled import compiled
 from hpclaunch.storage.layout import DEFLATE, FLETCHER32, SHUFFLE, Filter
-from hpclaunch.storage.placing import Placer
-from hpclaunch.storage.unshuffle import Unshuffle, library, pointer, unshuffle
+from hpclaunch.storage.unshuffle import Unshuffle, library, unshuffle
 
 __all__ = ["Pipeline", "decoders"]
 
@@ -56,6 +54,12 @@ class Pipeline:
     size : int
         Bytes of a decoded chunk.
 
+    Attributes
+    ----------
+    width : int
+        Where all there is is deflate, or deflate behind shuffle: bytes of an element for unshuffle,
+        1 where there is no shuffle. 0: another pipeline.
+
     Raises
     ------
     StorageError
@@ -70,7 +74,7 @@ class Pipeline:
         self.size = size
         self.itemsize = itemsize
         self._stages: dict[int, tuple[tuple[int, int, int], ...]] = {}
-        self._width, self._fast = self._shortcut()
+        self.width, self._fast = self._shortcut()
 
     def least(self, mask: int = 0) -> int:
         """The fewest stored bytes that can hold a chunk."""
@@ -117,8 +121,8 @@ class Pipeline:
 
     @property
     def many(self) -> bool:
-        """Whether `decode_many` can be called."""
-        return self._width > 0
+        """Whether many chunks can be decoded at once."""
+        return self.width > 0
 
     def _make(self, mask: int) -> tuple[tuple[int, int, int], ...]:
         size, stages = self.size, []
@@ -155,7 +159,7 @@ class Pipeline:
         CorruptFile
             If it cannot have been written like this.
         """
-        width, size = self._width, self.size
+        width, size = self.width, self.size
         if not width or mask or stored.readonly:
             self.decode(stored, mask, into)
             return
@@ -172,78 +176,6 @@ class Pipeline:
             fast(width, size, planes, address)
         del room
 
-    def decode_each(
-        self,
-        sources: np.ndarray,
-        sizes: np.ndarray,
-        targets: np.ndarray,
-        direct: Direct | None = None,
-    ) -> int:
-        """Undo the usual pipeline by compiled code; only where that is there and `many` is true.
-
-        Parameters
-        ----------
-        sources, sizes, targets : numpy.ndarray
-            int64, one dimension, in C order: address and bytes of each stored chunk, and the
-            address where it is wanted.
-        direct : Direct, optional
-            What becomes of the stored values.
-
-        Returns
-        -------
-        int
-            Which is the first that cannot be decoded; -1 if there is none.
-        """
-        code = compiled()
-        assert code is not None and self.many
-        how, _rooms = self._how(direct)
-        arrays = (one.ctypes.data for one in (sources, sizes, targets))
-        return code.decode(addressof(how), len(sources), *arrays)
-
-    def decode_and_place(
-        self,
-        sources: np.ndarray,
-        sizes: np.ndarray,
-        ks: np.ndarray,
-        where: Placer,
-        direct: Direct | None = None,
-    ) -> int:
-        """Undo the usual pipeline by compiled code, and place what is wanted of each chunk.
-
-        Parameters
-        ----------
-        sources, sizes : numpy.ndarray
-            As of `decode_each`.
-        ks : numpy.ndarray
-            int64: the chunks' numbers in the order of the selection.
-        where : Placer
-        direct : Direct, optional
-            What becomes of the stored values.
-
-        Returns
-        -------
-        int
-            Which is the first that cannot be decoded; -1 if there is none.
-        """
-        code = compiled()
-        assert code is not None and self.many
-        how, _rooms = self._how(direct)
-        chunk = borrowed("chunk", self.size // self.itemsize * where.out.itemsize)
-        arrays = (one.ctypes.data for one in (sources, sizes, ks, chunk))
-        return code.decode_and_place(addressof(how), len(sources), *arrays, *where.arguments)
-
-    def _how(self, direct: Direct | None) -> tuple[How, tuple[np.ndarray, ...]]:
-        """What chunks.c wants of the pipeline, and the memory that it points to."""
-        turns = self._width > 1
-        planes = borrowed("planes", self.size if turns else 1)
-        stored = borrowed("stored", 1 if direct is None or direct.table is None else self.size)
-        how = How(size=self.size, width=self._width, planes=planes.ctypes.data)
-        how.inflate, how.decompressor = straight.pointers()
-        how.unshuffle = pointer() if turns else None
-        for name, value in ({} if direct is None else direct.fields(stored.ctypes.data)).items():
-            setattr(how, name, value)
-        return how, (planes, stored)
-
     def decode_many(self, sources: list[int], sizes: list[int], into: np.ndarray) -> int:
         """Undo the usual pipeline of chunks of a few kilobytes; only where `many` is true.
 
@@ -259,7 +191,7 @@ class Pipeline:
         int
             Which is the first that cannot be decoded; -1 if there is none.
         """
-        count, size, width = len(sources), self.size, self._width
+        count, size, width = len(sources), self.size, self.width
         planes = into if width == 1 else borrowed("planes", count * size)
         start = planes.ctypes.data
         targets = range(start, start + count * size, size)

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
-from hpclaunch.errors import CorruptFile
 from hpclaunch.storage.boxes import Boxes
 from hpclaunch.storage.buffers import borrowed
 from hpclaunch.storage.placing import placer
 from hpclaunch.storage.requests import Request
+from hpclaunch.storage.together import decode_each, explain
 
 if TYPE_CHECKING:
     from hpclaunch.storage.chunked import ChunkedRead
@@ -80,7 +80,7 @@ class SmallChunks:
         for a in range(0, ks.size, self.step):
             part = slice(a, min(a + self.step, ks.size))
             count = part.stop - a
-            wrong = reading.pipeline.decode_each(sources[part], sizes[part], targets[:count])
+            wrong = decode_each(reading.pipeline, sources[part], sizes[part], targets[:count])
             if wrong >= 0:
                 self._explain(int(js[a + wrong]), int(sources[a + wrong]), view)
             values = self._decoded(decoded[: count * size].view(reading.layout.dtype))
@@ -119,15 +119,8 @@ class SmallChunks:
         return values
 
     def _explain(self, j: int, address: int, view: memoryview) -> NoReturn:
-        """Say why a chunk cannot be decoded."""
-        what = "it does not inflate"
         at = address - addressof(c_char.from_buffer(view))
-        try:
-            self.reading.pipeline.decode(view[at : at + self.reading.sizes[j]])
-        except CorruptFile as wrong:
-            what = wrong.what
-        self.reading.source.check()
-        raise self.reading.corrupt(j, what)
+        explain(self.reading, j, view, self.reading.offsets[j] - at)
 
 
 def _step(grid: tuple[int, ...], size: int) -> int:

@@ -31,6 +31,7 @@ from hpclaunch.storage.placing import Placer
 from hpclaunch.storage.reader import Options, read
 from hpclaunch.storage.selection import select
 from hpclaunch.storage.source import open_source
+from hpclaunch.storage.together import decode_each
 from tests.storage.layouts import WHERE, layout_of
 from tests.storage.opening import ours
 from tests.storage.same import differences
@@ -215,14 +216,14 @@ def test_each_chunk_comes_where_it_is_wanted(width):
     sizes = np.array([len(one) for one in stored], np.int64)
     into = np.full((5, 410), 99, np.uint8)
     targets = into.ctypes.data + 410 * np.array([4, 0, 3, 1, 2], np.int64)
-    assert pipeline.decode_each(sources, sizes, targets) == -1
+    assert decode_each(pipeline, sources, sizes, targets) == -1
     for one, found in zip(stored, into[[4, 0, 3, 1, 2]], strict=True):
         assert np.array_equal(pipeline.decode(memoryview(one)), found[:400])
     assert (into[:, 400:] == 99).all()
     stored[3][-1] ^= 1
-    assert pipeline.decode_each(sources, sizes, targets) == 3
+    assert decode_each(pipeline, sources, sizes, targets) == 3
     sizes[1] -= 5
-    assert pipeline.decode_each(sources, sizes, targets) == 1
+    assert decode_each(pipeline, sources, sizes, targets) == 1
 
 
 def test_the_zoo_without_it(zoo: Zoo, without):
@@ -243,31 +244,35 @@ def _opens(path: Path) -> bool:
     return True
 
 
-def test_a_library_of_another_source_is_not_used(without, monkeypatch, tmp_path):
-    source = Path(module.__file__).with_name("chunks.c")
-    text = source.read_text()
-    other = tmp_path / "chunks.c"
-    other.write_text(
-        re.sub(r"_version\(void\) \{ return \d+; \}", "_version(void) { return 99; }", text)
-    )
-    assert other.read_text() != text
-    library = tmp_path / "_chunks.so"
-    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, other], check=True)
-    monkeypatch.setattr(module, "_LIBRARY", library)
-    compiled.cache_clear()
+@pytest.fixture
+def another(without, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """A library of a source in which something stands instead of something else."""
+
+    def build(old: str, new: str) -> None:
+        text = Path(module.__file__).with_name("chunks.c").read_text()
+        source, library = tmp_path / "chunks.c", tmp_path / "_chunks.so"
+        source.write_text(re.sub(old, new, text))
+        assert source.read_text() != text
+        subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source], check=True)
+        monkeypatch.setattr(module, "_LIBRARY", library)
+        compiled.cache_clear()
+
+    return build
+
+
+def test_a_library_of_another_source_is_not_used(another):
+    another(r"_version\(void\) \{ return \d+; \}", "_version(void) { return 99; }")
     assert compiled() is None
 
 
-def test_a_library_that_places_wrongly_is_not_used(without, monkeypatch, tmp_path):
-    text = Path(module.__file__).with_name("chunks.c").read_text()
-    other = tmp_path / "chunks.c"
-    other.write_text(text.replace("values + i * stride", "values"))
-    assert other.read_text() != text
-    library = tmp_path / "_chunks.so"
-    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, other], check=True)
-    monkeypatch.setattr(module, "_LIBRARY", library)
-    compiled.cache_clear()
+def test_a_library_that_places_wrongly_is_not_used(another):
+    another(r"values \+ i \* stride", "values")
     assert compiled() is None
+
+
+def test_the_same_source_is_used(another):
+    another(r"/\* What Python", "/* Whatever Python")
+    assert compiled() is not None
 
 
 PACKED = {
