@@ -147,6 +147,7 @@ def _add_virtualize(verbs: Any) -> None:
     virtualize.add_argument(
         "--processes", metavar="N", type=int, help="that make missing indices (default: cores)"
     )
+    _add_storage_options(virtualize)
     virtualize.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
     virtualize.add_argument("--json", action="store_true", help="print a JSON document")
 

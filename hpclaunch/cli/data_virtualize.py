@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from hpclaunch.cli.data import check_installed
+from hpclaunch.cli.data_secrets import read_options
 from hpclaunch.cli.tell import Progress
 from hpclaunch.errors import StorageError, UsageError
 from hpclaunch.shell import printable
@@ -26,10 +27,11 @@ def virtualize(arguments: argparse.Namespace) -> int:
     """Write references to FILES to --output."""
     if arguments.processes is not None and arguments.processes < 1:
         raise UsageError(f"--processes {arguments.processes}: at least 1")
+    options = read_options(arguments.storage_options, arguments.files)
     check_installed()
     from hpclaunch.storage.icechunking import hush
     from hpclaunch.storage.interrupts import interrupting
-    from hpclaunch.storage.virtualizing import format_of
+    from hpclaunch.storage.virtualforms import format_of
     from hpclaunch.storage.virtualizing import virtualize as write_references
 
     if format_of(arguments.output, arguments.format) == "icechunk":
@@ -45,6 +47,7 @@ def virtualize(arguments: argparse.Namespace) -> int:
                 overwrite=arguments.overwrite,
                 processes=arguments.processes,
                 progress=_some(progress),
+                storage_options=options,
             )
         except OSError as error:
             raise StorageError(
@@ -99,12 +102,20 @@ def _lines(done: Virtualized) -> Iterator[str]:
 
 def _code(done: Virtualized) -> Iterator[str]:
     """Python that opens it where there is no hpclaunch."""
-    path = str(done.path)
+    path, on_s3 = str(done.path), done.directory.startswith("s3://")
     if done.format != "icechunk":
-        yield f'xr.open_dataset({path!r}, engine="kerchunk")'
+        if on_s3:
+            yield 'options = {"remote_options": {}}  # of s3fs: {"anon": True}, "key" and "secret"'
+            yield f'xr.open_dataset({path!r}, engine="kerchunk", storage_options=options)'
+        else:
+            yield f'xr.open_dataset({path!r}, engine="kerchunk")'
         return
     yield f"storage = icechunk.local_filesystem_storage({path!r})"
-    yield f"allowed = {{{done.directory!r}: None}}"
+    if on_s3:
+        yield "who = icechunk.s3_credentials(from_env=True)  # or anonymous=True"
+        yield f"allowed = icechunk.containers_credentials({{{done.directory!r}: who}})"
+    else:
+        yield f"allowed = {{{done.directory!r}: None}}"
     yield "repo = icechunk.Repository.open(storage, authorize_virtual_chunk_access=allowed)"
     yield 'store = repo.readonly_session("main").store'
     yield 'xr.open_dataset(store, engine="zarr", consolidated=False)'

@@ -29,11 +29,21 @@ def hush() -> None:
 
 def check_address(url: str) -> None:
     """Raise `UsageError` if icechunk knows no store for such addresses."""
-    scheme = url.partition("://")[0]
+    scheme, _, rest = url.partition("://")
     if scheme not in ("file", "s3", "gs", "http", "https"):
         raise UsageError(
             f"icechunk reads nothing from {scheme}://",
             hint="it takes s3://, gs://, http:// and https://; or write references of kerchunk",
+        )
+    if url.count("/") < 3 or url.endswith("://"):
+        raise UsageError(
+            "icechunk takes files of one bucket or one host",
+            hint="make a store for each, or write references of kerchunk",
+        )
+    if scheme in ("http", "https") and ":" in rest.partition("/")[0]:
+        raise UsageError(  # icechunk 1.1 reads http://host:8080/a from http://host/a
+            "icechunk leaves out the port of web servers, and finds nothing there",
+            hint="write references of kerchunk",
         )
 
 
@@ -51,7 +61,7 @@ def write_icechunk(path: Path, archive: Archive) -> None:
 
     config = icechunk.RepositoryConfig.default()
     config.set_virtual_chunk_container(
-        icechunk.VirtualChunkContainer(archive.directory, _objects(archive.directory))
+        icechunk.VirtualChunkContainer(archive.directory, _objects(archive))
     )
     repository = icechunk.Repository.create(
         icechunk.local_filesystem_storage(str(path)), config=config
@@ -103,15 +113,21 @@ def _about(part: Part, name: str) -> Iterator[None]:
         raise StorageError(f"{where}: {error.what}", hint=error.hint) from error
 
 
-def _objects(directory: str) -> Any:
-    """Where icechunk finds what lies below an address."""
+def _objects(archive: Archive) -> Any:
+    """Where icechunk finds the files."""
     import icechunk
 
-    scheme, _, rest = directory.partition("://")
+    scheme, _, rest = archive.directory.partition("://")
     if scheme == "file":
         return icechunk.local_filesystem_store(rest)
     if scheme == "s3":
-        return icechunk.s3_store()
+        endpoint = archive.store.get("endpoint_url")
+        if endpoint is None:
+            return icechunk.s3_store(**archive.store)
+        plain = endpoint.startswith("http://")
+        return icechunk.s3_store(
+            **archive.store, s3_compatible=True, force_path_style=True, allow_http=plain
+        )
     if scheme == "gs":
         return icechunk.gcs_store()
     return icechunk.http_store()

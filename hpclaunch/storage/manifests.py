@@ -53,12 +53,15 @@ class Archive:
         The common beginning of `urls`, up to a slash.
     newest : float
         When the last of the files was written, in seconds since 1970; 0 where that is not known.
+    store : dict
+        Where S3 is, other than Amazon's: ``endpoint_url`` and ``region``. No secrets.
     """
 
     parts: tuple[Part, ...]
     urls: tuple[str, ...]
     directory: str
     newest: float
+    store: dict[str, Any]
 
 
 def virtual_dataset(part: Part, urls: Sequence[str]) -> xr.Dataset:

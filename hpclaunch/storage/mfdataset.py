@@ -118,7 +118,7 @@ _OF_THE_FIRST = {"compat": "override", "coords": "minimal", "data_vars": "minima
 
 
 def files_of(paths: Any, storage_options: Mapping[str, Any] | None = None) -> list[str]:
-    """The absolute paths of a pattern, a path or several of them; or URLs."""
+    """The absolute paths of a pattern, a path or several of them; or URLs and patterns of S3."""
     if isinstance(paths, str) and is_url(paths):
         return matching(paths, storage_options)
     if isinstance(paths, str | os.PathLike):
@@ -127,7 +127,10 @@ def files_of(paths: Any, storage_options: Mapping[str, Any] | None = None) -> li
         if not found:
             raise FileNotFoundError(f"no files match {pattern!r}")
         paths = found
-    files = [_absolute(os.fspath(one)) for one in paths]
+    files = []
+    for one in map(os.fspath, paths):
+        several = one.startswith("s3://") and "*" in one
+        files += matching(one, storage_options) if several else [_absolute(one)]
     if not files:
         raise UsageError("there are no files to open", hint="give paths or a pattern")
     return files

@@ -109,6 +109,7 @@ def _filesystem(remote: Remote) -> Any:
     import fsspec
 
     options = dict(remote.options)
+    options.pop("asynchronous", None)  # kerchunk leaves it in the dictionary that it is given
     if remote.scheme == "s3":
         pool = {"max_pool_connections": 2 * IN_FLIGHT}
         options["config_kwargs"] = {**pool, **options.get("config_kwargs", {})}

@@ -3,47 +3,41 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from hpclaunch.errors import ChangedFile, StorageError, UsageError
+from hpclaunch.errors import ChangedFile, StorageError
 from hpclaunch.storage.chunkrefs import Referenced
 from hpclaunch.storage.layout import FileIndex
 from hpclaunch.storage.manifests import Archive
 from hpclaunch.storage.mfdataset import files_of, indexes_of
-from hpclaunch.storage.remote import refuse_urls
+from hpclaunch.storage.remote import Location, Remote, each, located, name_of
 from hpclaunch.storage.source import identify
-from hpclaunch.storage.target import checked_target, part_file
-from hpclaunch.storage.targetdir import checked_directory, part_directory
+from hpclaunch.storage.virtualforms import (
+    Format,
+    check_installed,
+    form_part,
+    form_target,
+    format_of,
+)
 from hpclaunch.storage.virtualparts import SMALL, in_a_row, parts_of
-from hpclaunch.storage.virtualurls import check_prefix, directory_of, urls_of
+from hpclaunch.storage.virtualurls import (
+    check_addresses,
+    check_prefix,
+    directory_of,
+    store_of,
+    urls_of,
+)
 from hpclaunch.storage.zarrcodecs import encoded
 
-__all__ = ["FORMATS", "Virtualized", "format_of", "virtualize"]
-
-Format = Literal["kerchunk-json", "kerchunk-parquet", "icechunk"]
-
-FORMATS: dict[str, tuple[str, ...]] = {
-    "kerchunk-json": (".json",),
-    "kerchunk-parquet": (".parq", ".parquet"),
-    "icechunk": (".icechunk",),
-}
-"""What can be written, and the suffixes that say so."""
+__all__ = ["Virtualized", "virtualize"]
 
 MOST = 64 << 20
 """Bytes of values that are copied into the archive."""
-
-_NEEDED = {
-    "kerchunk-json": ("virtualizarr", "zarr", "kerchunk"),
-    "kerchunk-parquet": ("virtualizarr", "zarr", "kerchunk", "fastparquet"),
-    "icechunk": ("virtualizarr", "zarr", "icechunk"),
-}
 
 
 @dataclass(frozen=True)
@@ -93,6 +87,7 @@ def virtualize(
     overwrite: bool = False,
     processes: int | None = None,
     progress: Callable[[str], None] | None = None,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> Virtualized:
     """Write references to the chunks of NetCDF-4 files, by which they are read as Zarr.
 
@@ -104,7 +99,8 @@ def virtualize(
     Parameters
     ----------
     paths : str, path or iterable of these
-        A pattern such as ``"data/*.nc"``, or the files.
+        A pattern such as ``"data/*.nc"``, or the files; or URLs of ``s3://``, ``https://`` and
+        ``http://``.
     output : str or path
         A file for ``kerchunk-json``, else a directory. It appears when it is whole.
     format : {"kerchunk-json", "kerchunk-parquet", "icechunk"}, optional
@@ -125,6 +121,9 @@ def virtualize(
         That make missing indexes.
     progress : callable, optional
         Is called with a line of words.
+    storage_options : mapping, optional
+        For fsspec's file system, with URLs. What is no secret among them, endpoint and region, is
+        kept in an icechunk store for its readers; nothing is kept in references of kerchunk.
 
     Returns
     -------
@@ -135,7 +134,7 @@ def virtualize(
     StorageError
         If the files do not continue each other, or differ in the chunks or filters of a variable;
         if one has something that Zarr cannot tell and that is too large to be copied; if `output`
-        exists; or if a package is missing.
+        exists; if an address has a password or a query; or if a package is missing.
     ChangedFile
         If a file changed meanwhile.
     FileNotFoundError, PermissionError
@@ -144,19 +143,22 @@ def virtualize(
         If the format is not known, or the prefix is no address.
     """
     form = format_of(output, format)
-    _check_installed(form)
-    target = _target(output, form, overwrite)
+    check_installed(form)
+    target = form_target(output, form, overwrite)
     tell = progress or (lambda _: None)
     if url_prefix is not None:
         check_prefix(url_prefix)
-    indexes, dim = in_a_row(_indexes(_files(paths), processes, tell), concat_dim)
-    archive = _archive(indexes, dim, url_prefix, copy)
+    places = _places(paths, storage_options)
+    indexes, dim = in_a_row(_indexes(places, processes, tell), concat_dim)
+    places = _in_order(places, indexes)
+    store = store_of(storage_options) if url_prefix is None else {}
+    archive = _archive(indexes, places, dim, url_prefix, copy, store)
     _check_form(archive, form)
     _check_copies(archive, form, indexes)
-    with _part(target, form, overwrite) as part:
+    with form_part(target, form, overwrite) as part:
         tell(f"writing {sum(map(_references, _all(archive)))} references")
         _write(part, form, archive)
-        _check_unchanged(indexes)
+        _check_unchanged(indexes, places)
     return Virtualized(
         target,
         form,
@@ -169,37 +171,6 @@ def virtualize(
         sum(_references(one) * one.chunk_bytes for one in _all(archive)),
         sum(int(one.sizes.sum(dtype=np.uint64)) for one in _all(archive)),
     )
-
-
-def format_of(output: str | os.PathLike[str], format: str | None) -> str:
-    """The format that is named, or that the suffix says.
-
-    Raises
-    ------
-    UsageError
-        If it is not known.
-    """
-    if format is not None:
-        if format not in FORMATS:
-            raise UsageError(f"there is no format {format!r}", hint=f"it is {', '.join(FORMATS)}")
-        return format
-    suffix = Path(os.fspath(output)).suffix
-    for name, suffixes in FORMATS.items():
-        if suffix in suffixes:
-            return name
-    raise UsageError(
-        f"the suffix {suffix!r} of {os.fspath(output)} says no format",
-        hint=f"give --format: {', '.join(FORMATS)}",
-    )
-
-
-def _check_installed(form: str) -> None:
-    missing = [name for name in _NEEDED[form] if find_spec(name) is None]
-    if missing:
-        raise StorageError(
-            f"{form} is written with {', '.join(missing)}, which this Python does not have",
-            hint="pip install 'hpclaunch[virtual]'",
-        )
 
 
 def _check_form(archive: Archive, form: str) -> None:
@@ -216,39 +187,46 @@ def _check_form(archive: Archive, form: str) -> None:
         )
 
 
-def _files(paths: Any) -> list[str]:
-    files = files_of(paths)
-    refuse_urls(
-        files,
-        " is a URL, and references are made from files",
-        "make them where the files lie; --url-prefix names where they will be read",
-    )
-    return files
+def _places(paths: Any, options: Mapping[str, Any] | None) -> list[Location]:
+    files = files_of(paths, options)
+    check_addresses(files)
+    return [located(one, options) for one in files]
+
+
+def _in_order(places: Sequence[Location], row: Sequence[FileIndex]) -> list[Location]:
+    """Where the files of a row are read."""
+    remote = {one.name: one for one in places if isinstance(one, Remote)}
+    return [remote.get(one.identity.path, one.identity.path) for one in row]
 
 
 def _indexes(
-    files: list[str], processes: int | None, tell: Callable[[str], None]
+    places: list[Location], processes: int | None, tell: Callable[[str], None]
 ) -> list[FileIndex]:
     found = indexes_of(
-        files, processes, lambda done, every, _: tell(f"{done} of {every} files indexed")
+        places, processes, lambda done, every, _: tell(f"{done} of {every} files indexed")
     )
     indexes = [one for one in found if one is not None]
     if len(indexes) < len(found):
         raise StorageError(
-            f"{files[found.index(None)]} is no NetCDF-4 or HDF5 file",
+            f"{name_of(places[found.index(None)])} is no NetCDF-4 or HDF5 file",
             hint="kerchunk virtualizes NetCDF-3; a Zarr store is one already",
         )
     return indexes
 
 
 def _archive(
-    row: Sequence[FileIndex], dim: str | None, url_prefix: str | None, copy: int
+    row: Sequence[FileIndex],
+    places: Sequence[Location],
+    dim: str | None,
+    url_prefix: str | None,
+    copy: int,
+    store: dict[str, Any],
 ) -> Archive:
     """What the files hold, in their order."""
     urls = urls_of([one.identity.path for one in row], url_prefix)
-    local = url_prefix is None and not any("://" in one.identity.path for one in row)
-    newest = max(one.identity.mtime_ns for one in row) / 1e9 if local else 0.0
-    return Archive(parts_of(row, dim, copy), urls, directory_of(urls), newest)
+    written = [one.identity.mtime_ns for one in row]  # 0: a web server that does not tell
+    newest = max(written) / 1e9 if url_prefix is None and all(written) else 0.0
+    return Archive(parts_of(row, places, dim, copy), urls, directory_of(urls), newest, store)
 
 
 def _all(archive: Archive) -> Iterator[Referenced]:
@@ -287,25 +265,6 @@ def _check_copies(archive: Archive, form: str, indexes: Sequence[FileIndex]) -> 
         )
 
 
-def _ours(form: str) -> Callable[[Path], bool]:
-    if form == "icechunk":
-        return lambda path: (path / "refs").is_dir() and (path / "snapshots").is_dir()
-    return lambda path: (path / ".zmetadata").is_file()
-
-
-def _target(output: str | os.PathLike[str], form: str, overwrite: bool) -> Path:
-    if form == "kerchunk-json":
-        return checked_target(output, overwrite)
-    return checked_directory(output, overwrite, _ours(form))
-
-
-@contextmanager
-def _part(target: Path, form: str, overwrite: bool) -> Iterator[Path]:
-    way = part_file if form == "kerchunk-json" else part_directory
-    with way(target, overwrite) as part:
-        yield part
-
-
 def _write(part: Path, form: str, archive: Archive) -> None:
     """Write the archive, and read back what it tells."""
     from hpclaunch.storage.virtualcheck import check
@@ -325,7 +284,7 @@ def _write(part: Path, form: str, archive: Archive) -> None:
     check(part, form, archive)
 
 
-def _check_unchanged(indexes: Sequence[FileIndex]) -> None:
-    for one in indexes:
-        if identify(one.identity.path) != one.identity:
+def _check_unchanged(indexes: Sequence[FileIndex], places: Sequence[Location]) -> None:
+    for one, now in zip(indexes, each(identify, places), strict=True):
+        if now != one.identity:
             raise ChangedFile(f"{one.identity.path} changed while references to it were written")

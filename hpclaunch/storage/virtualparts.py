@@ -15,6 +15,7 @@ from hpclaunch.storage.chunkrefs import Refusal, Region, referenced
 from hpclaunch.storage.join import Apart, join, same_form
 from hpclaunch.storage.layout import FileIndex, Group, Variable
 from hpclaunch.storage.manifests import Part
+from hpclaunch.storage.remote import Location
 from hpclaunch.storage.zarrarrays import Copied
 
 Read = Callable[[str, int, Region], np.ndarray]
@@ -62,13 +63,17 @@ def in_a_row(
     raise _apart(whys[0] if whys else "they have no variables")
 
 
-def parts_of(indexes: Sequence[FileIndex], dim: str | None, copy: int = SMALL) -> tuple[Part, ...]:
+def parts_of(
+    indexes: Sequence[FileIndex], places: Sequence[Location], dim: str | None, copy: int = SMALL
+) -> tuple[Part, ...]:
     """All groups of files in a row.
 
     Parameters
     ----------
     indexes, dim
         As `in_a_row` gives them.
+    places : sequence of str or Remote
+        Where each of these files is read.
     copy : int
         Bytes of a variable up to which it is copied if the index has its values.
 
@@ -77,7 +82,7 @@ def parts_of(indexes: Sequence[FileIndex], dim: str | None, copy: int = SMALL) -
     StorageError
         If something in them cannot be told by Zarr and is too large to be copied.
     """
-    return tuple(_Groups(indexes, path, dim, copy).part() for path in indexes[0].groups)
+    return tuple(_Groups(indexes, places, path, dim, copy).part() for path in indexes[0].groups)
 
 
 def _apart(why: str) -> StorageError:
@@ -92,6 +97,7 @@ class _Groups:
     """The same group of files in a row."""
 
     indexes: Sequence[FileIndex]
+    places: Sequence[Location]
     path: str
     dim: str | None
     copy: int
@@ -127,7 +133,8 @@ class _Groups:
         @functools.lru_cache(maxsize=8)
         def opened(place: int) -> dict[str, Any]:
             index = self.indexes[place]
-            store = HpclaunchDataStore(index.identity.path, index.identity, index.groups[self.path])
+            group = index.groups[self.path]
+            store = HpclaunchDataStore(self.places[place], index.identity, group)
             return dict(store.get_variables())
 
         def read(name: str, place: int, region: Region) -> np.ndarray:

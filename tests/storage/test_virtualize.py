@@ -15,7 +15,9 @@ import xarray as xr
 from hpclaunch import storage
 from hpclaunch.cli import main
 from hpclaunch.errors import ChangedFile, StorageError, UsageError
-from hpclaunch.storage import virtualizing
+from hpclaunch.storage import virtualforms, virtualizing
+from hpclaunch.storage.icechunking import check_address
+from hpclaunch.storage.virtualurls import directory_of, store_of, urls_of
 from tests.storage.opening import theirs
 from tests.storage.same import value_differences
 from tests.storage.virtual import FORMATS, opened
@@ -259,7 +261,7 @@ def test_a_missing_package_is_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, "virtualizarr", None)
     monkeypatch.setattr(
-        virtualizing, "find_spec", lambda name: None if name == "virtualizarr" else object()
+        virtualforms, "find_spec", lambda name: None if name == "virtualizarr" else object()
     )
     with pytest.raises(StorageError, match="virtualizarr") as why:
         storage.virtualize(row, tmp_path / "out.json")
@@ -339,9 +341,38 @@ def test_a_file_that_is_not_there(typed: Any, tmp_path: Path) -> None:
     assert code not in (0, 2) and not told and "none.nc" in said
 
 
-def test_a_url_is_refused_with_what_to_do_instead(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="is a URL") as told:
-        storage.virtualize(["https://me:word@127.0.0.1:1/a.nc?signed=1"], tmp_path / "x.json")
-    assert "--url-prefix" in str(told.value.hint)
-    assert not any(secret in told.value.what for secret in ("word", "signed"))
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("prefix", [None, "s3://bucket/"])
+def test_addresses_with_secrets_are_refused(tmp_path: Path, form: str, prefix: str | None) -> None:
+    for url in ("https://me:sesame@127.0.0.1:1/a.nc", "https://127.0.0.1:1/a.nc?signed=1"):
+        with pytest.raises(StorageError, match="references show it") as told:
+            storage.virtualize([url], tmp_path / "x", format=form, url_prefix=prefix)
+        assert not any(secret in told.value.what for secret in ("sesame", "signed"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_files_of_several_kinds_of_places_are_refused(row: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="several kinds of places"):
+        storage.virtualize([row[0], "s3://bucket/a.nc"], tmp_path / "x.json")
+    with pytest.raises(StorageError, match="storage_options are for URLs"):
+        storage.virtualize(row, tmp_path / "x.json", storage_options={"anon": True})
+
+
+def test_addresses_of_files_that_are_read_by_url() -> None:
+    web = ["https://a/b/c%20d.nc", "https://a/b/e.nc"]
+    assert urls_of(web, None) == tuple(web)
+    assert urls_of(web, "s3://bucket/") == ("s3://bucket/c d.nc", "s3://bucket/e.nc")
+    assert urls_of(web, "https://z") == ("https://z/c%20d.nc", "https://z/e.nc")
+    s3 = ["s3://bucket/b/c d.nc"]
+    assert urls_of(s3, "https://z") == ("https://z/c%20d.nc",)
+    assert directory_of(["s3://a/x.nc", "s3://ab/y.nc"]) == "s3://"
+    with pytest.raises(UsageError, match="one bucket"):
+        check_address("s3://")
+
+
+def test_what_is_told_of_a_store_is_no_secret() -> None:
+    options = {"key": "a", "secret": "b", "token": "c", "endpoint_url": "https://me:word@host:9"}
+    assert store_of(options) == {"endpoint_url": "https://host:9"}
+    client = {"endpoint_url": "http://h", "region_name": "r", "aws_session_token": "d"}
+    assert store_of({"client_kwargs": client}) == {"region": "r", "endpoint_url": "http://h"}
+    assert store_of(None) == {}
