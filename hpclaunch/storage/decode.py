@@ -40,7 +40,7 @@ def decoders() -> dict[str, str]:
         "deflate": _INFLATER,
         "shuffle": "blosc2" if library() is not None else "numpy",
         "fletcher32": "numpy",
-        "many chunks at once": "compiled" if compiled() is not None else "Python",
+        "many chunks at once": "compiled code" if compiled() is not None else "Python",
     }
 
 
