@@ -16,7 +16,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 SOURCE = Path("hpclaunch/storage/chunks.c")
-LIBRARY = SOURCE.with_name("_chunks.so")
+LIBRARY = SOURCE.parent / "lib" / "chunks.so"
 FLAGS = ("-O3", "-std=c99", "-ffp-contract=off", "-fPIC", "-shared", "-Wall", "-Wextra")
 
 
@@ -44,6 +44,7 @@ def trouble(source: Path, library: Path) -> str:
     compiler = shlex.split(os.environ.get("CC") or "cc")
     if shutil.which(compiler[0]) is None:
         return f"there is no {compiler[0]}"
+    library.parent.mkdir(exist_ok=True)
     passing = library.with_suffix(f".{os.getpid()}.so")
     command = [*compiler, *FLAGS, "-o", str(passing), str(source)]
     done = subprocess.run(command, capture_output=True, text=True)

@@ -183,18 +183,18 @@ def test_the_wheel_holds_the_package_and_what_it_ships(wheel):
 def test_a_wheel_with_compiled_code_is_for_this_kind_of_machine(wheel):
     assert shutil.which("cc"), "no C compiler: `make test` needs one"
     assert wheel.name.endswith(f"-py3-none-{sysconfig.get_platform().replace('-', '_')}.whl")
-    assert "hpclaunch/storage/_chunks.so" in zipfile.ZipFile(wheel).namelist()
+    assert "hpclaunch/storage/lib/chunks.so" in zipfile.ZipFile(wheel).namelist()
 
 
 def test_without_a_compiler_the_wheel_is_for_every_machine(tmp_path):
     checkout = tmp_path / "checkout"
-    leave = shutil.ignore_patterns(".*", "_chunks*", "docs", "tests", "docker")
+    leave = shutil.ignore_patterns(".*", "lib", "docs", "tests", "docker")
     shutil.copytree(ROOT, checkout, ignore=leave, symlinks=True)
     wheel = build_wheel(tmp_path / "dist", checkout, CC="no-compiler-of-this-name")
     assert wheel.name.endswith("-py3-none-any.whl")
     names = zipfile.ZipFile(wheel).namelist()
     assert "hpclaunch/storage/chunks.c" in names
-    assert "hpclaunch/storage/_chunks.so" not in names
+    assert "hpclaunch/storage/lib/chunks.so" not in names
 
 
 LAPTOPS_PACKAGES = """

@@ -17,7 +17,7 @@ import numpy as np
 __all__ = ["Compiled", "How", "compiled"]
 
 _VERSION = 3
-_LIBRARY = Path(__file__).with_name("_chunks.so")
+_LIBRARY = Path(__file__).parent / "lib" / "chunks.so"  # apart, as it is no module of Python
 
 
 class Compiled:

@@ -45,7 +45,7 @@ def without(monkeypatch: pytest.MonkeyPatch):
     """Take the library away, as where hpclaunch was installed without a compiler."""
 
     def take_away() -> None:
-        monkeypatch.setattr(module, "_LIBRARY", Path("/nowhere/_chunks.so"))
+        monkeypatch.setattr(module, "_LIBRARY", Path("/nowhere/chunks.so"))
         compiled.cache_clear()
         assert compiled() is None
 
@@ -250,7 +250,7 @@ def another(without, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
 
     def build(old: str, new: str) -> None:
         text = Path(module.__file__).with_name("chunks.c").read_text()
-        source, library = tmp_path / "chunks.c", tmp_path / "_chunks.so"
+        source, library = tmp_path / "chunks.c", tmp_path / "chunks.so"
         source.write_text(re.sub(old, new, text))
         assert source.read_text() != text
         subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source], check=True)
