@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.run_tiers import PLACES
+
 SITES = Path(__file__).parent / "sites"
 TIERS = ("pure", "local", "cluster", "browser")
 
@@ -38,7 +40,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests in tests/pure are pure. A test without a tier would never run: that is an error."""
+    """Tests in tests/pure are pure. A test that no tier would run is an error."""
     if config.getoption("--site") is not None:
         here = [item for item in items if item.path == SITES / "test_sessions.py"]
         config.hook.pytest_deselected(items=[item for item in items if item not in here])
@@ -47,6 +49,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item.path.is_relative_to(pure):
             item.add_marker("pure")
+        parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+        wanted = [value for mark in item.iter_markers("long_with") for value in mark.args]
+        if any(value in wanted for value in parameters):
+            item.add_marker("long")
     homeless = [
         item.nodeid for item in items if not any(item.get_closest_marker(tier) for tier in TIERS)
     ]
@@ -55,6 +61,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             f"{len(homeless)} tests have none of the marks {', '.join(TIERS)}, "
             f"the first is {homeless[0]}"
         )
+    astray = [item.nodeid for item in items if _is_astray(item)]
+    if astray:
+        raise pytest.UsageError(
+            f"{len(astray)} tests are not where their tier is looked for (PLACES of run_tiers), or "
+            f"are patient without being local; the first is {astray[0]}"
+        )
+
+
+def _is_astray(item: pytest.Item) -> bool:
+    """Whether a run of the test's tier would not meet it."""
+    if item.get_closest_marker("patient") and not item.get_closest_marker("local"):
+        return True
+    place = item.path.relative_to(Path(__file__).parent).parts[0]
+    return any(item.get_closest_marker(tier) and place not in PLACES[tier] for tier in PLACES)
 
 
 @pytest.fixture(autouse=True)

@@ -3,8 +3,9 @@
 ``make test`` runs every tier; ``make test-long`` adds what is marked long. A tier that could not
 run is named with its reason; ``--require-all`` (continuous integration) makes that a failure.
 
-The tests of the cluster wait for it most of their time. The pure tier, which no clock can disturb,
-runs beside them with the lowest priority, and its output is shown when both are done.
+The tests of the cluster wait for it most of their time. What no clock can disturb, the pure tier
+and the local tests marked patient, runs beside them with the lowest priority, and its output is
+shown when all are done.
 
 The tests start real servers and schedulers beside one another, and a busy machine is late now and
 then. Where a tier fails by `SECOND_TRY` tests or fewer, these are run once more by themselves: what
@@ -28,13 +29,19 @@ from pathlib import Path
 from typing import BinaryIO
 
 ROOT = Path(__file__).parents[1]
-TIERS = ("pure", "local", "cluster", "browser")
-SIDE_BY_SIDE = ("pure", "local")
+TIERS = ("pure", "patient", "local", "cluster", "browser")
+"""``patient`` is a part of the local tier; ``--tier local`` by itself runs it too."""
+SIDE_BY_SIDE = ("pure", "patient", "local")
 """Tiers in which two modules run at a time; all tests of the cluster share the one."""
+PLACES = {
+    "cluster": ("e2e", "schedulers", "security", "sites"),
+    "browser": ("browser",),
+}
+"""Where all tests of a tier lie below ``tests``: no others are imported to find them."""
 SECOND_TRY = 3
 """So many failed tests of a tier are run once more; where more fail it is no accident."""
-HOST, GUEST = "cluster", "pure"
-"""A tier that leaves the processors idle, and the one that runs beside it."""
+HOST, GUESTS = "cluster", ("pure", "patient")
+"""A tier that leaves the processors idle, and those that run beside it, one after another."""
 NO_TESTS = 5
 """pytest's exit code where no test was selected."""
 
@@ -61,35 +68,49 @@ class Result:
 
 
 def run_tiers(tiers: Sequence[str], *, long: bool, once: bool, extra: list[str]) -> list[Result]:
-    """Run tiers in their order, but for the one that runs beside another."""
+    """Run tiers in their order, but for those that run beside another."""
 
     def run(tier: str, out: BinaryIO, priority: int = 0) -> Result:
-        return run_tier(tier, long=long, once=once, extra=extra, out=out, priority=priority)
+        marks = marks_of(tier, tiers, long)
+        return run_tier(tier, marks, once=once, extra=extra, out=out, priority=priority)
 
     found: dict[str, Result] = {}
     shown = sys.stdout.buffer
+    guests = [tier for tier in tiers if tier in GUESTS and HOST in tiers]
     with ThreadPoolExecutor(1) as pool:
         for tier in tiers:
-            if tier == GUEST and HOST in tiers:
+            if tier in guests:
                 continue
-            if tier == HOST and GUEST in tiers:
-                kept = io.BytesIO()
-                guest = pool.submit(run, GUEST, kept, priority=19)
-                found[tier] = run(tier, shown)
-                found[GUEST] = guest.result()
-                shown.write(kept.getvalue())
-                shown.flush()
-            else:
-                found[tier] = run(tier, shown)
+            beside = guests if tier == HOST else []
+            kept = [io.BytesIO() for _ in beside]
+            going = [pool.submit(run, *one, priority=19) for one in zip(beside, kept, strict=True)]
+            found[tier] = run(tier, shown)
+            found |= {guest: one.result() for guest, one in zip(beside, going, strict=True)}
+            for text in kept:
+                shown.write(text.getvalue())
+            shown.flush()
     return [found[tier] for tier in tiers]
 
 
+def marks_of(tier: str, tiers: Sequence[str], long: bool) -> str:
+    """Which tests are a tier's, where all of `tiers` run: pytest's ``-m``."""
+    marks = "local and not patient" if tier == "local" and "patient" in tiers else tier
+    return marks if long else f"{marks} and not long"
+
+
+def places_of(tier: str, extra: list[str]) -> list[str]:
+    """Where to look for a tier's tests; nowhere else, unless `extra` says where."""
+    if any((ROOT / word.partition("::")[0]).exists() for word in extra):
+        return []
+    return [f"tests/{place}" for place in PLACES.get(tier, ())]
+
+
 def run_tier(
-    tier: str, *, long: bool, once: bool, extra: list[str], out: BinaryIO, priority: int
+    tier: str, marks: str, *, once: bool, extra: list[str], out: BinaryIO, priority: int
 ) -> Result:
     """Run one tier, and the few tests that failed once more."""
     how = ["-n2", "--dist=loadscope"] if tier in SIDE_BY_SIDE else []
-    marks = tier if long else f"{tier} and not long"
+    extra = [*extra, *places_of(tier, extra)]
     # Each tier knows its own failures: two may run at a time.
     cache = ["-o", f"cache_dir=.pytest_cache/{tier}"]
     first = run_tests(tier, ["-m", marks, *cache, *how, *extra], out, priority)

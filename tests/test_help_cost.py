@@ -14,7 +14,7 @@ import pytest
 
 from hpclaunch.cli.parser import build_parser
 
-pytestmark = pytest.mark.local
+pytestmark = [pytest.mark.local, pytest.mark.patient]
 
 TIMES = 6
 ROUNDS = 9

@@ -52,7 +52,7 @@ def laptop() -> Iterator[Laptop]:
     home = Path(tempfile.mkdtemp(prefix="hpcl-", dir="/tmp"))
     one = Laptop(home)
     yield one
-    one.run("stop", "--all")
+    one.leave()
     shutil.rmtree(home, ignore_errors=True)
 
 

@@ -34,8 +34,11 @@ class Failure:
     on : tuple of str
         Site ``local``, or the container cluster by a transport.
     long : bool
-        Whether it takes more than about 40 s on the cluster, so that only ``make test-long`` does
-        it there; on site ``local`` nothing does.
+        Whether only ``make test-long`` does it on the cluster, because it takes more than about
+        40 s there, or because it is found out by the session's own process on the node, as on site
+        ``local``; there it is never left out.
+    again_by : tuple of str
+        Transports of `on` that have no part in it: by them only ``make test-long`` does it.
     on_record : bool
         Whether `why` can say it again: not where another session has the name.
     daemons : bool
@@ -54,13 +57,14 @@ class Failure:
     shown: str = ""
     on: tuple[str, ...] = ("openssh",)
     long: bool = False
+    again_by: tuple[str, ...] = ()
     on_record: bool = True
     daemons: bool = False
     batch: bool = False
 
     def is_long(self, site: str) -> bool:
         """Whether only ``make test-long`` does it on one of the sites of `on`."""
-        return self.long and site != "local"
+        return site != "local" and (self.long or site in self.again_by)
 
 
 @dataclass(frozen=True)
@@ -247,6 +251,7 @@ FAILURES = (
         log="hpclaunch: the environment's interpreter … is not here (…)",
         shown=r"(FAILED|COMPLETING|CANCELLED)\|",
         on=_BOTH,
+        long=True,
     ),
     Failure(
         "jupyter-dies",
@@ -257,6 +262,7 @@ FAILURES = (
         log="the user's own configuration gives up",
         shown=r"(FAILED|COMPLETING|CANCELLED)\|",
         on=_BOTH,
+        long=True,
     ),
     Failure(
         "jupyter-hangs",
@@ -267,6 +273,7 @@ FAILURES = (
         log="hpclaunch agent: jupyter-hangs: …",
         shown=r"(FAILED|COMPLETING|CANCELLED)\|",
         on=_BOTH,
+        long=True,
     ),
     # The end of the job
     Failure(
@@ -308,6 +315,7 @@ FAILURES = (
         log="hpclaunch agent: ending: received SIGTERM",
         shown=r"CANCELLED\|",
         on=_LOGIN,
+        again_by=("paramiko",),
     ),
     Failure(
         "out-of-memory-while-starting",

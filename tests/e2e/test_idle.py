@@ -15,9 +15,7 @@ import websocket
 from tests.support.cluster import PROFILE, Cluster
 from tests.support.launch import Laptop, eventually, kernel, processes_with, signal_each
 
-pytestmark = pytest.mark.cluster
-
-LIMIT, CELL = 6, 20  # seconds
+LIMIT, CELL = 6, 12  # seconds
 CODE = """
 import os, time
 patience = time.time() + 60
@@ -29,6 +27,7 @@ open("{name}", "w").write(f"{{began}} {{time.time()}}")
 """
 
 
+@pytest.mark.cluster
 def test_a_cell_outlives_a_sleeping_laptop_and_then_the_session_ends_with_its_workers(
     laptop: Laptop, cluster: Cluster
 ) -> None:
@@ -71,6 +70,7 @@ def test_a_cell_outlives_a_sleeping_laptop_and_then_the_session_ends_with_its_wo
     assert accounted == "COMPLETED|0:0"
 
 
+@pytest.mark.local
 def test_no_limit_is_shown_where_there_is_none(laptop: Laptop) -> None:
     options = ("--workers", "0", "--set", "session.idle_limit=0")
     done = laptop.run("start", "local", "--detach", "--no-browser", *options)

@@ -88,7 +88,7 @@ def draw(cluster: Cluster) -> Iterator[Draw]:
     ("transport", "count"),
     [
         ("openssh", 3),
-        ("paramiko", 3),
+        ("paramiko", 1),
         pytest.param("openssh", 25, marks=pytest.mark.long),
         pytest.param("paramiko", 25, marks=pytest.mark.long),
     ],

@@ -133,7 +133,21 @@ def answers(document: dict[str, Any]) -> bool:
         return "kernels" in json.load(reply)
 
 
-@pytest.mark.parametrize("way", LOGINS)
+# By the other ways each of them asks the same questions of the same programs: a key alone as the
+# certificate and the agent's key do, a password and a code behind a bastion.
+OFTEN = {
+    "key": ["paramiko"],
+    "password": ["paramiko"],
+    "password and code": ["openssh", "paramiko"],
+    "bastion": ["paramiko"],
+}
+"""Ways that others have as a part, and the transports by which only `make test-long` walks them."""
+
+
+@pytest.mark.parametrize(
+    "way",
+    [pytest.param(way, marks=pytest.mark.long_with(*OFTEN.get(way, ()))) for way in LOGINS],
+)
 def test_one_login_serves_a_whole_session(
     laptop: Laptop, cluster: Cluster, kind: str, way: str
 ) -> None:
@@ -306,7 +320,14 @@ def test_questions_stand_still_on_the_terminal(laptop: Laptop, cluster: Cluster,
 CHATTY = {"bob": "/bin/bash", "zoe": "/bin/zsh", "tess": "/bin/tcsh"}
 
 
-@pytest.mark.parametrize("person", CHATTY)
+@pytest.mark.parametrize(
+    "person",
+    [
+        pytest.param("bob", marks=pytest.mark.long_with("paramiko")),
+        pytest.param("zoe", marks=pytest.mark.long_with("paramiko")),
+        "tess",
+    ],
+)
 def test_chatty_rc_files_are_not_mistaken_for_the_site(
     laptop: Laptop, cluster: Cluster, kind: str, person: str
 ) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import pytest
 
 from tests.e2e import expected
 from tests.e2e.conftest import Place
@@ -27,6 +28,7 @@ def run_notebook(document: dict[str, Any], data: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.long_with("paramiko")
 def test_a_climate_notebook_on_two_workers_gives_the_values_of_plain_xarray(
     laptop: Laptop, place: Place, climate_on: str, climate: Path
 ) -> None:

@@ -41,6 +41,7 @@ def without_posix(laptop: Laptop | None = None) -> dict[str, str]:
 
 
 @pytest.mark.local
+@pytest.mark.patient
 def test_hidden_modules_are_hidden_from_hpclaunch_alone() -> None:
     """The other tests here would prove nothing if this failed."""
     look = "import fcntl\nexec('import termios', {'__name__': 'hpclaunch.cli.ask'})"
@@ -55,6 +56,7 @@ def test_hidden_modules_are_hidden_from_hpclaunch_alone() -> None:
 
 
 @pytest.mark.local
+@pytest.mark.patient
 def test_every_module_of_the_laptop_can_be_imported() -> None:
     names = laptop_modules()
     assert {"hpclaunch.cli.start", "hpclaunch.keeper.service", "hpclaunch.transports.ssh"} <= set(
@@ -69,6 +71,7 @@ def test_every_module_of_the_laptop_can_be_imported() -> None:
 
 
 @pytest.mark.local
+@pytest.mark.patient
 @pytest.mark.parametrize("name", laptop_modules())
 def test_no_posix_module_is_imported_anywhere_in(name: str) -> None:
     """Also within functions, which an import of the module does not show."""

@@ -19,6 +19,8 @@ from tests.support.cluster import PROFILE, Cluster
 from tests.support.launch import Laptop, eventually, kernel, processes_with, signal_each
 
 NOBODY = ("--workers", "0")
+by_one_transport = pytest.mark.long_with("paramiko")
+"""Where both transports are the same to the session: by paramiko with `make test-long`."""
 SLOW = 'login.prologue=["PATH=$HOME/slow:$PATH"]'
 START_SLOW = ("start", str(PROFILE), "--name", "slow", "--no-browser", "--set", SLOW, *NOBODY)
 SBATCH = """\
@@ -65,6 +67,7 @@ def test_two_sessions_live_side_by_side_and_each_stops_alone(laptop: Laptop, pla
     eventually(lambda: not processes_with(str(laptop.home)), what="no process is left")
 
 
+@by_one_transport
 def test_start_json_says_what_the_contract_says(laptop: Laptop, place: Place) -> None:
     document = laptop.start(place.site, "--workers", "1", *place.options)
     assert set(document) == {
@@ -84,6 +87,7 @@ def test_start_json_says_what_the_contract_says(laptop: Laptop, place: Place) ->
     assert document["ends_at"] > time.strftime("%Y-%m-%dT%H:%M", time.gmtime())
 
 
+@by_one_transport
 def test_in_the_foreground_json_comes_when_ready_and_an_interrupt_lets_the_session_live(
     laptop: Laptop, place: Place
 ) -> None:
@@ -98,6 +102,8 @@ def test_in_the_foreground_json_comes_when_ready_and_an_interrupt_lets_the_sessi
     assert laptop.sessions()[document["name"]]["state"] == "ready"
 
 
+# On the cluster by default: the failure second-start of tests.e2e.failures.
+@pytest.mark.long_with("openssh", "paramiko")
 def test_a_second_start_of_the_same_name_is_refused_and_harms_nothing(
     laptop: Laptop, place: Place
 ) -> None:
@@ -122,6 +128,7 @@ def test_the_record_survives_the_death_of_every_laptop_process(
     assert answers(again)
 
 
+@by_one_transport
 def test_a_session_without_answer_in_time_is_withdrawn(laptop: Laptop, place: Place) -> None:
     done = laptop.run("start", place.site, "--timeout", "0.6", "--no-browser", *place.options)
     assert done.returncode == 1
@@ -133,7 +140,16 @@ def test_a_session_without_answer_in_time_is_withdrawn(laptop: Laptop, place: Pl
     eventually(lambda: not processes_with(str(laptop.home)), what="no process is left")
 
 
-@pytest.mark.parametrize("after", [0.0, 0.2, 0.4, 0.8, 1.2])
+@pytest.mark.parametrize(
+    "after",
+    [
+        pytest.param(0.0, marks=by_one_transport),
+        0.2,
+        pytest.param(0.4, marks=by_one_transport),
+        0.8,
+        pytest.param(1.2, marks=by_one_transport),
+    ],
+)
 def test_an_interrupt_before_ready_leaves_no_job_and_no_record(
     laptop: Laptop, place: Place, after: float
 ) -> None:
@@ -148,7 +164,7 @@ def test_an_interrupt_before_ready_leaves_no_job_and_no_record(
     nothing_is_left_of_gone(laptop, place)
 
 
-@pytest.mark.parametrize("fact", ["submitting", "job_id"])
+@pytest.mark.parametrize("fact", ["submitting", pytest.param("job_id", marks=by_one_transport)])
 def test_an_interrupt_once_a_submit_has_begun_is_a_withdrawal(
     laptop: Laptop, place: Place, fact: str
 ) -> None:

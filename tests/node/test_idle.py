@@ -20,6 +20,7 @@ from tests.node.live import LOCAL_DASK, Live, agent, make_session
 pytestmark = pytest.mark.local
 
 LIMIT = 3.0
+BUSY = 2 * LIMIT
 START = "from distributed import Client\nclient = Client()\nimport time\n"
 
 
@@ -65,7 +66,7 @@ def test_a_session_that_nobody_ever_opened_ends(abandoned_after: Callable[..., L
 
 def test_without_a_limit_it_lives(abandoned_after: Callable[..., Live]) -> None:
     live = abandoned_after(None)
-    must_live(live, 2 * LIMIT)
+    must_live(live, BUSY)
 
 
 def test_an_open_page_keeps_it_also_without_a_kernel(abandoned_after: Callable[..., Live]) -> None:
@@ -73,7 +74,7 @@ def test_an_open_page_keeps_it_also_without_a_kernel(abandoned_after: Callable[.
     page = live.websocket("/api/events/subscribe")
     assert page.sock is not None
     assert page.sock.getsockname()[:2] in peers_of(live.port)
-    must_live(live, 3 * LIMIT)
+    must_live(live, BUSY)
     page.close()
     must_end(live, time.monotonic())
 
@@ -95,10 +96,10 @@ def test_a_cell_that_computes_keeps_it_though_nobody_looks(
 ) -> None:
     live = abandoned_after()
     done = tmp_path / "done"
-    leave_a_cell_running(live, f"import time; time.sleep({3 * LIMIT}); open({str(done)!r}, 'w')")
+    leave_a_cell_running(live, f"import time; time.sleep({BUSY}); open({str(done)!r}, 'w')")
     began = time.monotonic()
-    must_live(live, 3 * LIMIT - 0.5)
-    must_end(live, began + 3 * LIMIT)
+    must_live(live, BUSY - 0.5)
+    must_end(live, began + BUSY)
     assert done.exists(), "the cell came to its end"
 
 
@@ -112,11 +113,11 @@ def test_a_program_in_a_terminal_keeps_it(
     status, _, body = live.request("/api/terminals", method="POST", body={})
     assert status == 200, body
     page = live.websocket(f"/terminals/websocket/{json.loads(body)['name']}")
-    page.send(json.dumps(["stdin", command.format(3 * LIMIT) + "\r"]))
+    page.send(json.dumps(["stdin", command.format(BUSY) + "\r"]))
     began = await_program(live, command.split()[0])
     page.close()
-    must_live(live, began + 3 * LIMIT - 0.5 - time.monotonic())
-    must_end(live, began + 3 * LIMIT - 1.0)
+    must_live(live, began + BUSY - 0.5 - time.monotonic())
+    must_end(live, began + BUSY - 1.0)
 
 
 def await_program(live: Live, name: str) -> float:
@@ -145,10 +146,10 @@ def test_a_task_of_dask_keeps_it_though_its_kernel_is_idle(
     abandoned_after: Callable[..., Live],
 ) -> None:
     live = abandoned_after(dask={**LOCAL_DASK, "workers": 1})
-    leave_a_cell_running(live, f"{START}task = client.submit(time.sleep, {3 * LIMIT})")
+    leave_a_cell_running(live, f"{START}task = client.submit(time.sleep, {BUSY})")
     began = time.monotonic()
-    must_live(live, 3 * LIMIT - 0.5)
-    must_end(live, began + 2 * LIMIT)
+    must_live(live, BUSY - 0.5)
+    must_end(live, began + LIMIT)
 
 
 def leave_a_cell_running(live: Live, code: str) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.support.cluster import DOCKER
+from tests.support.cluster import inside
 
 INTRUDER = Path(__file__).with_name("intruder.py").read_bytes()
 NOBODY = 65534
@@ -63,8 +63,7 @@ class User:
     def runs(self, *argv: str) -> subprocess.CompletedProcess[bytes]:
         """A command of the user's."""
         if self.machine != "laptop":
-            argv = (str(DOCKER / "cluster"), "exec", self.machine, "runuser", "-u", self.name, "--",
-                    *argv)  # fmt: skip
+            argv = (*inside(self.machine), "runuser", "-u", self.name, "--", *argv)
         return subprocess.run(argv, capture_output=True, timeout=60, **self._options())
 
     def _argv(self, attack: str, size: int) -> list[str]:
@@ -73,8 +72,8 @@ class User:
             python = shutil.which("python3", path="/usr/bin:/usr/local/bin") or "python3"
             return [python, *_READING, str(size)]
         python = SITE_PYTHON if attack in ("dask", "kernels") else PLAIN_PYTHON
-        return [str(DOCKER / "cluster"), "exec", self.machine, "runuser", "-u", self.name, "--",
-                python, *_READING, str(size)]  # fmt: skip
+        who = ("runuser", "-u", self.name, "--")
+        return [*inside(self.machine), *who, python, *_READING, str(size)]
 
     def _options(self) -> dict[str, Any]:
         if self.machine != "laptop":

@@ -14,7 +14,7 @@ import pytest
 
 from tests.security.conftest import NODES, Victim
 from tests.security.stranger import MALLORYS, SITE_PYTHON, User
-from tests.support.cluster import DOCKER
+from tests.support.cluster import inside
 from tests.support.launch import eventually, kernel
 
 pytestmark = pytest.mark.cluster
@@ -222,8 +222,7 @@ for _ in range(3000):
 @pytest.fixture
 def careless(victim: Victim) -> Iterator[int]:
     """The port of a program of alice's on the node that tells everybody the time, unlocked."""
-    argv = [str(DOCKER / "cluster"), "exec", victim.node, "runuser", "-u", "alice", "--",
-            SITE_PYTHON, "-c", PLAIN]  # fmt: skip
+    argv = [*inside(victim.node), "runuser", "-u", "alice", "--", SITE_PYTHON, "-c", PLAIN]
     with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         number, port = process.stdout.readline().split()

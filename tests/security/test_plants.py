@@ -67,7 +67,7 @@ def laptop(tmp_path: Path) -> Iterator[Laptop]:
     home.mkdir(mode=0o700)
     one = Laptop(home)
     yield one
-    one.run("stop", "--all")
+    one.leave()
     shutil.rmtree(home, ignore_errors=True)
 
 

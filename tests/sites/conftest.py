@@ -65,7 +65,7 @@ def laptop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
     for name, value in one.exports.items():
         monkeypatch.setenv(name, value)
     yield one
-    one.run("stop", "--all")
+    one.leave()
     shutil.rmtree(home, ignore_errors=True)
 
 

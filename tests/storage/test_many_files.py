@@ -137,6 +137,7 @@ SOME = (
 
 
 @pytest.mark.local
+@pytest.mark.patient
 def test_on_workers_of_a_dask_cluster(zoo: Zoo, months: list[Path]) -> None:
     """Processes of their own that open nothing: the graph brings them all that they need."""
     from distributed import Client, LocalCluster

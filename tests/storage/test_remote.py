@@ -27,7 +27,7 @@ from tests.storage.same import outcome
 from tests.storage.zoo import FRAGILE, NAMES, Zoo
 from tests.support.rangeserver import RangeServer
 
-pytestmark = pytest.mark.local
+pytestmark = [pytest.mark.local, pytest.mark.patient]
 
 ELSEWHERE = {"virtual", "storage_elsewhere"}
 """Animals whose values lie in other files."""

@@ -16,7 +16,7 @@ from hpclaunch.storage import run
 from hpclaunch.storage.write import to_netcdf
 from tests.storage.test_write import assert_same_file, climate, xarrays
 
-pytestmark = pytest.mark.local
+pytestmark = [pytest.mark.local, pytest.mark.patient]
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["processes", "threads"])

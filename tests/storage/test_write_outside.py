@@ -11,7 +11,7 @@ import pytest
 from hpclaunch.storage import rechunk, to_netcdf
 from tests.storage.test_write import climate
 
-pytestmark = pytest.mark.local
+pytestmark = [pytest.mark.local, pytest.mark.patient]
 
 FILL = """
     import os, sys

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,9 +43,7 @@ class Cluster:
 
     def root(self, node: str, *command: str, check: bool = True) -> str:
         """Run a command as root in the container of `node`."""
-        done = subprocess.run(
-            [str(DOCKER / "cluster"), "exec", node, *command], capture_output=True, timeout=120
-        )
+        done = subprocess.run([*inside(node), *command], capture_output=True, timeout=120)
         if check and done.returncode != 0:
             raise AssertionError(f"{command}: exit {done.returncode}: {done.stderr.decode()}")
         return done.stdout.decode(errors="replace")
@@ -68,6 +67,23 @@ class Cluster:
         return self.ssh(f"test ! -e {folder} || {find}").splitlines()
 
 
+@functools.cache
+def where(service: str) -> tuple[str, str]:
+    """The engine's client, and the id of the container of `service`."""
+    asked = [str(DOCKER / "cluster"), "where", service]
+    client, container = subprocess.check_output(asked, text=True, timeout=120).splitlines()
+    return client, container
+
+
+def inside(service: str) -> list[str]:
+    """What stands before a command that is to run as root in the container of `service`.
+
+    It is what ``docker/cluster exec`` runs, without looking for the engine each time.
+    """
+    client, container = where(service)
+    return [client, "exec", "-i", container]
+
+
 def bring_up() -> Cluster:
     """The cluster, brought up where it is not.
 
@@ -76,6 +92,7 @@ def bring_up() -> Cluster:
     NoEngine
         Where no container engine can be had.
     """
+    where.cache_clear()
     done = subprocess.run([str(DOCKER / "cluster"), "up"], capture_output=True, text=True)
     if done.returncode == NO_ENGINE:
         raise NoEngine(done.stderr.strip() or done.stdout.strip())

@@ -81,9 +81,23 @@ class Laptop:
         """`list --json` by name."""
         return {one["name"]: one for one in self.json("list", "--json")}
 
+    def leave(self) -> None:
+        """Stop whatever lives at the end of a test; most tests leave nothing."""
+        records = self.home.glob("state/sessions/*/record.json")
+        if processes_with(str(self.home)) or not all(map(_is_over, records)):
+            self.run("stop", "--all")
+
     def keepers(self) -> list[int]:
         """Process numbers of this laptop's keepers."""
         return processes_with(str(self.home), "hpclaunch.keeper")
+
+
+def _is_over(record: Path) -> bool:
+    """Whether a session's record says how it ended."""
+    try:
+        return json.loads(record.read_bytes())["outcome"] is not None
+    except (OSError, ValueError, KeyError):
+        return False
 
 
 def kernel(document: dict[str, Any], **options: Any) -> Kernel:

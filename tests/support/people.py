@@ -10,7 +10,7 @@ import subprocess
 import time
 from dataclasses import dataclass
 
-from tests.support.cluster import DOCKER, Cluster
+from tests.support.cluster import DOCKER, Cluster, where
 
 __all__ = ["Codes", "Logins", "secret"]
 
@@ -75,14 +75,15 @@ class Logins:
         return self._count()[1] - self._before[1]
 
     def _count(self) -> tuple[int, int]:
-        log = "".join(
-            subprocess.run(
-                [str(DOCKER / "cluster"), "logs", host], capture_output=True, text=True, check=True
-            ).stdout
-            for host in self._hosts
-        )
+        log = "".join(map(_log_of, self._hosts))
         refused = r"(?:Failed \S+|PAM: Authentication failure)"
         return (
             len(re.findall(rf"^Accepted \S+ for {self._person} from ", log, re.MULTILINE)),
             len(re.findall(rf"^{refused} for {self._person} from ", log, re.MULTILINE)),
         )
+
+
+def _log_of(host: str) -> str:
+    """What the daemons of a host have said."""
+    client, container = where(host)
+    return subprocess.check_output([client, "logs", container], stderr=subprocess.STDOUT, text=True)
