@@ -268,7 +268,9 @@ def test_a_connection_that_answers_again_is_kept(session: Session) -> None:
     session.must_be_back(back)
     eventually(lambda: session.listed["state"] == "ready", what="it is ready again")
     page.ping()
-    assert page.recv_frame().opcode == websocket.ABNF.OPCODE_PONG, "the websocket is the same"
+    while (frame := page.recv_frame()).opcode == websocket.ABNF.OPCODE_TEXT:
+        pass  # what the kernel says meanwhile
+    assert frame.opcode == websocket.ABNF.OPCODE_PONG, "the websocket is the same"
     page.close()
     session.must_have_said(f"unreachable: no answer from {HOST}", "reachable again")
     session.must_have_counted(14)
