@@ -195,7 +195,7 @@ def draw(tables: list[Growth], file: Path) -> None:
     mpl.rcParams |= {"svg.hashsalt": "hpclaunch", "svg.fonttype": "none"}
     from matplotlib import pyplot as plt
 
-    figure, axes = plt.subplots(1, len(tables), figsize=(10, 4))
+    figure, axes = plt.subplots(1, len(tables), figsize=(10, 4.4))
     for axis, table in zip(axes, tables, strict=True):
         names = [name for name in table.rows[0] if name != table.by and name.endswith(", s")]
         for name in names:
@@ -205,7 +205,7 @@ def draw(tables: list[Growth], file: Path) -> None:
             )
         axis.set(xscale="log", yscale="log", xlabel=table.by, ylabel="seconds")
         axis.grid(alpha=0.3)
-        axis.legend(fontsize=8)
+        axis.legend(fontsize=8, loc="upper left", bbox_to_anchor=(0, -0.17), ncols=3)
         axis.set_title(table.title, fontsize=9, loc="left")
     figure.tight_layout()
     file.parent.mkdir(parents=True, exist_ok=True)
