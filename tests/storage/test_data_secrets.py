@@ -143,6 +143,7 @@ def typed(capsys: pytest.CaptureFixture[str], *words: Any) -> tuple[int, str, st
 
 
 @pytest.mark.local
+@pytest.mark.patient
 def test_inspect_with_and_without_the_secret(
     s3: S3Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -164,6 +165,7 @@ def test_inspect_with_and_without_the_secret(
 
 
 @pytest.mark.local
+@pytest.mark.patient
 def test_a_password_of_a_web_server(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "served"
     folder.mkdir()
@@ -178,6 +180,7 @@ def test_a_password_of_a_web_server(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.local
+@pytest.mark.patient
 def test_no_process_has_the_secret_in_its_words(
     s3: S3Server,
     tmp_path: Path,
@@ -201,6 +204,7 @@ def test_no_process_has_the_secret_in_its_words(
 
 
 @pytest.mark.local
+@pytest.mark.patient
 def test_the_command_takes_options_from_its_standard_input(s3: S3Server) -> None:
     words = ["-m", "hpclaunch", "data", "index", URL, "--json", "--storage-options", "-"]
     done = subprocess.run(

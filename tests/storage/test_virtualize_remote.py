@@ -23,7 +23,7 @@ from tests.storage.same import value_differences
 from tests.storage.virtual import FORMATS
 from tests.support.rangeserver import RangeServer
 
-pytestmark = pytest.mark.local
+pytestmark = [pytest.mark.local, pytest.mark.patient]
 
 STEPS = 40
 
