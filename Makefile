@@ -24,7 +24,7 @@ test: install
 	@$(BIN)/python tests/run_tiers.py
 
 test-long: install
-	@tests/install_system_packages.sh
+	@tests/install_system_packages.sh --long
 	@$(BIN)/python tests/run_tiers.py --long
 
 # The cluster tier on each release of SLURM; `make test` has the first of them.

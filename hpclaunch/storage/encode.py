@@ -21,7 +21,7 @@ from hpclaunch.storage.fletcher32 import LENGTH, fletcher32
 from hpclaunch.storage.layout import DEFLATE, FLETCHER32, SHUFFLE, Filter
 from hpclaunch.storage.unshuffle import blosc2
 
-__all__ = ["KNOWN", "Plan", "Stored", "encode_block", "encode_chunk"]
+__all__ = ["KNOWN", "Plan", "Stored", "as_stored", "encode_block", "encode_chunk"]
 
 KNOWN = frozenset({DEFLATE, SHUFFLE, FLETCHER32})
 """The filters that can be applied here, by HDF5's number."""
@@ -99,7 +99,7 @@ def encode_block(block: Any, start: tuple[int, ...], plan: Plan) -> Iterator[Sto
         If the block's values have another dtype than the variable, or its place is not between
         chunks.
     """
-    values = _plain(block, plan)
+    values = as_stored(block, plan)
     if any(s % c for s, c in zip(start, plan.chunks, strict=True)):
         raise StorageError(f"a block of {plan.path} begins at {start}, within a chunk")
     steps = [range(0, n, c) for n, c in zip(values.shape, plan.chunks, strict=True)]
@@ -110,7 +110,14 @@ def encode_block(block: Any, start: tuple[int, ...], plan: Plan) -> Iterator[Sto
         yield Stored(origin, encode_chunk(_whole(piece, plan), plan.filters, deflate))
 
 
-def _plain(block: Any, plan: Plan) -> np.ndarray:
+def as_stored(block: Any, plan: Plan) -> np.ndarray:
+    """A block's values with the dtype of the variable.
+
+    Raises
+    ------
+    StorageError
+        If they are of another kind.
+    """
     values = np.asarray(block)
     if values.dtype != plan.dtype:
         if not np.can_cast(values.dtype, plan.dtype, "same_kind"):

@@ -15,25 +15,32 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from itertools import accumulate, islice
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 
 from hpclaunch.storage.encode import Plan, Stored, encode_block
 from hpclaunch.storage.target import ChunkFile
+from hpclaunch.storage.window import finished, graph_of
 
-__all__ = ["Job", "cluster_client", "fill", "fill_plainly"]
+__all__ = [
+    "Count",
+    "Job",
+    "Progress",
+    "cluster_client",
+    "each_block",
+    "fill",
+    "fill_plainly",
+]
 
 Progress = Callable[[int, int], None]
 """Is called with the bytes (decoded) done and those of all."""
 
 PROBED, PATIENCE = 3, 2.0
 """So many workers are tried, for so many seconds each."""
-
-BATCHES = 3
-"""Batches of blocks that are under way on a cluster; each has one block for every thread."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +98,7 @@ def fill(jobs: Sequence[Job], sink: ChunkFile, progress: Progress | None) -> Non
     if not jobs:
         return
     total = sum(job.source.nbytes for job in jobs)
-    done = _Count(total, progress)
+    done = Count(total, progress)
     client = cluster_client(job.source for job in jobs)
     if client is None:
         _in_process(jobs, sink, done)
@@ -99,7 +106,7 @@ def fill(jobs: Sequence[Job], sink: ChunkFile, progress: Progress | None) -> Non
         _on_cluster(jobs, sink, done, client)
 
 
-class _Count:
+class Count:
     """Bytes done, told as they grow; its caller holds no lock that a progress bar could need."""
 
     def __init__(self, total: int, progress: Progress | None) -> None:
@@ -111,8 +118,17 @@ class _Count:
             self.progress(self.done, self.total)
 
 
-def _each_block(job: Job, function: Callable[..., Any], dtype: Any) -> Any:
-    """An array with one element for every block: what the function gave for it."""
+def each_block(job: Job, function: Callable[..., Any], dtype: Any) -> Any:
+    """An array with what a function gives for every block of another.
+
+    Parameters
+    ----------
+    job : Job
+    function : callable
+        Gets the block, `starts` (of blocks, by dimension), `plan` and `block_id`.
+    dtype : dtype
+        Of what it gives. The array's own shape is told as one element for every block.
+    """
     import dask.array as da
 
     starts = [tuple(accumulate(lengths[:-1], initial=0)) for lengths in job.source.chunks]
@@ -126,7 +142,7 @@ def _each_block(job: Job, function: Callable[..., Any], dtype: Any) -> Any:
     )
 
 
-def _in_process(jobs: Sequence[Job], sink: ChunkFile, done: _Count) -> None:
+def _in_process(jobs: Sequence[Job], sink: ChunkFile, done: Count) -> None:
     import dask
 
     lock = threading.Lock()
@@ -139,7 +155,7 @@ def _in_process(jobs: Sequence[Job], sink: ChunkFile, done: _Count) -> None:
             done.add(block.size * plan.dtype.itemsize)
         return np.ones((1,) * len(start), np.int8)
 
-    arrays = [_each_block(job, write, np.int8) for job in jobs]
+    arrays = [each_block(job, write, np.int8) for job in jobs]
     dask.compute(*arrays, **_not_by_processes(job.source for job in jobs))
 
 
@@ -219,38 +235,18 @@ def _packed(block: Any, starts: Any, plan: Plan, block_id: tuple[int, ...], job:
     return out
 
 
-def _on_cluster(jobs: Sequence[Job], sink: ChunkFile, done: _Count, client: Any) -> None:
-    from distributed import as_completed
-
-    graph, keys = _graph(jobs)
-    threads = max(1, sum(client.nthreads().values()))
-    batches = _batches(graph, keys, threads)
-    running = as_completed(loop=client.loop)
+def _on_cluster(jobs: Sequence[Job], sink: ChunkFile, done: Count, client: Any) -> None:
+    graph, keys = graph_of(
+        [each_block(job, functools.partial(_packed, job=i), object) for i, job in enumerate(jobs)]
+    )
     direct = _reachable(client)
-    waiting = 0
-    futures: set[Any] = set()
-    try:
-        while True:
-            while waiting <= (BATCHES - 1) * threads and (batch := next(batches, None)):
-                part, wanted = batch
-                sent = client.get(part, wanted, sync=False)
-                futures.update(sent)
-                running.update(sent)
-                waiting += len(sent)
-            if not waiting:
-                break
-            ready = running.next_batch(block=True)
+    with closing(finished(client, graph, keys)) as batches:
+        for ready in batches:
             for values in client.gather(ready, direct=direct):
                 for packet in values.flat:
                     for chunk in packet.chunks():
                         sink.put(jobs[packet.job].plan, chunk)
                     done.add(packet.nbytes)
-            for future in ready:
-                futures.discard(future)
-                future.release()
-            waiting -= len(ready)
-    finally:
-        client.cancel(list(futures))
 
 
 def _reachable(client: Any) -> bool | None:
@@ -267,38 +263,3 @@ def _reachable(client: Any) -> bool | None:
         except (OSError, ValueError):
             return None
     return True
-
-
-def _graph(jobs: Sequence[Job]) -> tuple[dict[Any, Any], list[Any]]:
-    """One optimized graph of all blocks, and their keys in order."""
-    import dask
-    from dask.core import flatten
-
-    arrays = [
-        _each_block(job, functools.partial(_packed, job=i), object) for i, job in enumerate(jobs)
-    ]
-    arrays = list(dask.optimize(*arrays))
-    graph: dict[Any, Any] = {}
-    for array in arrays:
-        graph.update(array.__dask_graph__())
-    return graph, [key for array in arrays for key in flatten(array.__dask_keys__())]
-
-
-def _batches(
-    graph: dict[Any, Any], keys: list[Any], size: int
-) -> Iterator[tuple[dict[Any, Any], list[Any]]]:
-    """Graphs of `size` blocks each; one graph of all where the blocks share most of their work.
-
-    What two batches share is computed twice. Where that would make more than half as many tasks
-    again the scheduler gets the whole graph, and Dask's own limits bound the memory.
-    """
-    from dask.optimization import cull
-
-    parts = [keys[i : i + size] for i in range(0, len(keys), size)]
-    sample = list(islice(parts, 0, None, max(1, len(parts) // 3)))
-    tasks = sum(len(cull(graph, part)[0]) for part in sample) / len(sample) * len(parts)
-    if tasks > 1.5 * len(graph):
-        yield graph, keys
-        return
-    for part in parts:
-        yield cull(graph, part)[0], part

@@ -7,6 +7,7 @@ memory, and hands back the variables made of Dask blocks, encoded but not comput
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -34,6 +35,9 @@ __all__ = [
 COMPRESSIONS = ("zlib", "szip", "bzip2", "blosc", "zstd", "compression")
 LOSSY = ("least_significant_digit", "significant_digits")
 """Encodings by which netCDF rounds values while it writes them."""
+
+SETTINGS = threading.Lock()
+"""Dask's settings are of the whole process, and are not put back rightly by two threads at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,7 +213,8 @@ def make_skeleton(
     """Make a file with everything but the values made of Dask blocks, and close it."""
     import dask
 
-    with dask.config.set(scheduler="threads"):  # else xarray opens the file for each variable
+    # With a cluster xarray opens the file for each variable.
+    with SETTINGS, dask.config.set(scheduler="threads"):
         writer, store = _xarrays_to_netcdf()(
             dataset,
             str(part),

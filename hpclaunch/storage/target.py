@@ -25,6 +25,8 @@ from hpclaunch.storage.layout import Filter
 __all__ = ["ChunkFile", "checked_target", "no_room", "part_file", "said"]
 
 NO_ROOM = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota is used up"}
+WORDLESS = ("HDF error", "file write failed")
+"""What netCDF and HDF5 on MPI-IO say when writing fails, whatever the reason."""
 
 
 def checked_target(path: str | os.PathLike[str], overwrite: bool = True) -> Path:
@@ -170,13 +172,12 @@ def no_room(error: BaseException, folder: Path | None = None) -> str:
     ----------
     error : BaseException
     folder : Path, optional
-        Where it was written: netCDF tells no more than "HDF error", so that the free space is
-        looked at.
+        Where it was written: the free space is looked at where the error says nothing of it.
     """
     number = said(error)
     if number in NO_ROOM:
         return NO_ROOM[number]
-    if number is None and folder is not None and "HDF error" in str(error):
+    if number is None and folder is not None and any(one in str(error) for one in WORDLESS):
         with suppress(OSError, AttributeError):
             free = os.statvfs(folder)
             if free.f_bavail * free.f_frsize < 2**20:
@@ -273,8 +274,18 @@ class ChunkFile:
                 found.resize(plan.shape)  # of an unlimited dimension
         return found
 
-    def check(self, plan: Plan) -> None:
+    def grow(self, plan: Plan) -> None:
+        """Give a variable its shape, if it has unlimited dimensions."""
+        with self._lock, self._library:
+            self._dataset(plan)
+
+    def check(self, plan: Plan) -> int:
         """Compare the number of chunks in the file with what it has to be.
+
+        Returns
+        -------
+        int
+            The bytes that they take.
 
         Raises
         ------
@@ -283,12 +294,14 @@ class ChunkFile:
         """
         expected = math.prod(plan.grid)
         with self._library:
-            found = self._dataset(plan).id.get_num_chunks()
+            identifier = self._dataset(plan).id
+            found, stored = identifier.get_num_chunks(), identifier.get_storage_size()
         if found != expected:
             raise StorageError(
                 f"{plan.path} has {found} of its {expected} chunks",
                 hint="this is a fault of hpclaunch: please report it",
             )
+        return int(stored)
 
     def close(self) -> None:
         with self._lock, self._library:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
@@ -11,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 from hpclaunch.errors import StorageError
 from hpclaunch.storage import cores
 from hpclaunch.storage.chunking import Access, access_as, aligned_blocks
+from hpclaunch.storage.collective import Crew, crew_of
 from hpclaunch.storage.run import Job, cluster_client, fill, fill_plainly
 from hpclaunch.storage.skeleton import (
+    SETTINGS,
     Pending,
     Skeleton,
     expected_size,
@@ -40,7 +43,7 @@ class Written:
     ----------
     path : Path
     chunks : int
-        Chunks that were encoded outside of HDF5.
+        Chunks that were made of Dask blocks.
     nbytes : int
         Their bytes, decoded.
     stored : int
@@ -72,6 +75,7 @@ def to_netcdf(
     stripes: Wanted = "auto",
     memory: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    collective: bool = False,
 ) -> Written:
     """Write a dataset to a NetCDF-4 file, its Dask arrays in parallel.
 
@@ -116,6 +120,10 @@ def to_netcdf(
         default half of what this machine or the cluster's workers have.
     progress : callable, optional
         Is called with the bytes (decoded) written and those of all.
+    collective : bool
+        Have the workers write, by collective MPI-IO: they must be ranks of one MPI job
+        (``hpclaunch batch``, ``hpclaunch start --dask mpi``) whose h5py was built for MPI, and see
+        the target's directory. HDF5 deflates, each rank its own chunks.
 
     Returns
     -------
@@ -125,8 +133,9 @@ def to_netcdf(
     ------
     StorageError
         If the target is a file that the dataset still reads from, as far as the encodings tell
-        (``source``: of several files opened as one only the first is known), the disk is full, or
-        the blocks lie so across the chunks that cutting them anew would need too much memory.
+        (``source``: of several files opened as one only the first is known), the disk is full,
+        the blocks lie so across the chunks that cutting them anew would need too much memory, or
+        the workers cannot write collectively as asked.
     FileNotFoundError, NotADirectoryError, PermissionError
         If the target's directory is missing, none or not writable.
     ValueError
@@ -146,9 +155,17 @@ def to_netcdf(
     chosen, asked = with_encodings(dataset, encoding or {}, access, level, free)
     with part_file(target, overwrite) as part:
         striping = stripe_part(part, stripes, *expected_size(chosen, asked))
+        crew = _crew(chosen, part) if collective else None
         skeleton = make_skeleton(part, chosen, asked, group=group, unlimited_dims=unlimited_dims)
-        written = _fill(part, skeleton, group, free, memory, progress)
+        written = _fill(part, skeleton, group, free, memory, progress, crew)
     return Written(target, *written, striping)
+
+
+def _crew(dataset: xr.Dataset, part: Path) -> Crew:
+    variables = dataset.variables.values()
+    with SETTINGS:
+        client = cluster_client(one.data for one in variables if one.chunks is not None)
+    return crew_of(client, part)
 
 
 def _unlimited(dataset: xr.Dataset, given: str | Iterable[Hashable] | None) -> set[Hashable]:
@@ -178,6 +195,7 @@ def _fill(
     free: set[Hashable],
     memory: int | None,
     progress: Callable[[int, int], None] | None,
+    crew: Crew | None,
 ) -> tuple[int, int, int, dict[str, str]]:
     """Fill what is pending; returns chunks, bytes decoded, bytes stored and what was left out."""
     jobs, plain = _sorted_out(part, skeleton, group, memory)
@@ -186,16 +204,30 @@ def _fill(
         fill_plainly([(one.source, one.target) for one, _ in plain])
     finally:
         skeleton.close()
+    if crew is not None:
+        _grown(part, jobs)
+        crew.fill(part, jobs, progress)
     sink = ChunkFile(part)
     try:
-        fill(jobs, sink, progress)
-        for job in jobs:
-            sink.check(job.plan)
+        if crew is None:
+            fill(jobs, sink, progress)
+        stored = sum(sink.check(job.plan) for job in jobs)
         sink.extend(_lengths(skeleton, group, free))
         sink.close()
     finally:
         sink.abandon()
-    return sink.chunks, sum(job.source.nbytes for job in jobs), sink.stored, reasons
+    chunks = sum(math.prod(job.plan.grid) for job in jobs)
+    return chunks, sum(job.source.nbytes for job in jobs), stored, reasons
+
+
+def _grown(part: Path, jobs: list[Job]) -> None:
+    """Give variables with unlimited dimensions their shapes, before others write to them."""
+    sink = ChunkFile(part)
+    try:
+        for job in jobs:
+            sink.grow(job.plan)
+    finally:
+        sink.close()
 
 
 def _sorted_out(

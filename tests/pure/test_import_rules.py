@@ -111,7 +111,7 @@ USERS_ENVIRONMENT = {
     "clusters": {"bokeh", "dask", "dask_jobqueue", "dask_mpi", "distributed", "mpi4py", "nbclient",
                  "nbconvert", "nbformat", "ipykernel", "jupyter_client", "tornado"},
     "storage": {"aiohttp", "blosc2", "dask", "deflate", "distributed", "fsspec", "h5py", "icechunk",
-                "kerchunk", "matplotlib", "netCDF4", "numcodecs", "numpy", "pandas",
+                "kerchunk", "matplotlib", "mpi4py", "netCDF4", "numcodecs", "numpy", "pandas",
                 "virtualizarr", "xarray", "zarr"},
 }  # fmt: skip
 """What the user's environment on the site has; no other package is there."""

@@ -13,6 +13,7 @@ import xarray as xr
 from distributed import Client, LocalCluster
 
 from hpclaunch.storage import run
+from hpclaunch.storage.window import BATCHES
 from hpclaunch.storage.write import to_netcdf
 from tests.storage.test_write import assert_same_file, climate, xarrays
 
@@ -76,7 +77,7 @@ def test_no_more_blocks_than_the_window_are_under_way(client, tmp_path, monkeypa
     encoding = {"v": {"chunksizes": (1, 1000)}}
     to_netcdf(xr.Dataset({"v": (("t", "x"), data)}), tmp_path / "a.nc", encoding=encoding)
     assert len(counts) == 80
-    assert 0 < max(counts) <= 2 * run.BATCHES * threads  # a worker drops a block a little later
+    assert 0 < max(counts) <= 2 * BATCHES * threads  # a worker drops a block a little later
 
 
 def test_shared_work_is_done_once(client, tmp_path):
