@@ -5,6 +5,7 @@ The wheel then holds a library for this kind of machine, which no Python's own i
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shlex
 import shutil
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+from packaging.tags import sys_tags
 
 SOURCE = Path("hpclaunch/storage/chunks.c")
 LIBRARY = SOURCE.parent / "lib" / "chunks.so"
@@ -31,24 +33,39 @@ class CompiledChunks(BuildHookInterface):
         if why := trouble(root / SOURCE, root / LIBRARY):
             self.app.display_warning(f"{SOURCE} is not compiled, reading is slower: {why}")
             return
-        platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
-        build_data["tag"] = f"py3-none-{platform}"
+        build_data["tag"] = f"py3-none-{platform()}"
         build_data["pure_python"] = False
         build_data["artifacts"].append(str(LIBRARY))
 
 
+def platform() -> str:
+    """This machine, as pip calls it; another one where Python is built for that."""
+    if "_PYTHON_HOST_PLATFORM" in os.environ:
+        return sysconfig.get_platform().replace("-", "_").replace(".", "_")
+    every = (one.platform for one in sys_tags())
+    return next(one for one in every if not one.startswith(("manylinux", "musllinux")))
+
+
 def trouble(source: Path, library: Path) -> str:
     """Compile; "", or why that was not possible."""
+    library.unlink(missing_ok=True)  # what is there may be of another source
     if os.name != "posix":
         return "only POSIX systems are supported"
-    compiler = shlex.split(os.environ.get("CC") or "cc")
+    compiler = shlex.split(os.environ.get("CC", "")) or ["cc"]
     if shutil.which(compiler[0]) is None:
         return f"there is no {compiler[0]}"
     library.parent.mkdir(exist_ok=True)
     passing = library.with_suffix(f".{os.getpid()}.so")
-    command = [*compiler, *FLAGS, "-o", str(passing), str(source)]
+    flags = [*FLAGS, *shlex.split(os.environ.get("ARCHFLAGS", ""))]
+    command = [*compiler, *flags, "-o", str(passing), str(source)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         return f"{shlex.join(command)} failed: {done.stderr}"
+    try:
+        if "_PYTHON_HOST_PLATFORM" not in os.environ:
+            ctypes.CDLL(str(passing))
+    except OSError as error:
+        passing.unlink()
+        return f"what {shlex.join(command)} made cannot be loaded: {error}"
     passing.replace(library)
     return ""

@@ -1,8 +1,9 @@
 """What the launcher takes along to a site: its own modules, so that nobody installs anything there.
 
-The bundle is what the wheel holds: the package and its ``.dist-info``, so that entry points (the
-xarray engine, jupyter-server-proxy's entry) are found when it lies on PYTHONPATH. Its key is made
-of version and content, so two versions never share a directory.
+The bundle is what the wheel holds but for compiled code, whose source goes along to be compiled
+there: the package and its ``.dist-info``, so that entry points (the xarray engine,
+jupyter-server-proxy's entry) are found when it lies on PYTHONPATH. Its key is made of version and
+content, so two versions never share a directory.
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ def _package_files() -> dict[str, bytes]:
     package = Path(__file__).parent
     return {
         f"hpclaunch/{file.relative_to(package).as_posix()}": file.read_bytes()
-        for file in package.rglob("*.py")
+        for file in package.rglob("*")
+        if file.suffix in (".py", ".c")
     }
 
 

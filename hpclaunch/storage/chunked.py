@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import math
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -20,7 +19,7 @@ from hpclaunch.storage.pace import pace
 from hpclaunch.storage.requests import Request
 from hpclaunch.storage.selection import Index, outer, straight
 from hpclaunch.storage.small import SMALL, SmallChunks
-from hpclaunch.storage.together import Together
+from hpclaunch.storage.together import FEW, LARGE, Together
 
 __all__ = ["ChunkedRead"]
 
@@ -56,6 +55,9 @@ class ChunkedRead:
             for ps in self.pieces
             for p in ps
         )
+        # Made when they are first wanted, without a lock: a child of a fork must not wait for one.
+        self._outs: list[tuple[Index, ...]] | None = None
+        self._ins: list[tuple[Index, ...]] | None = None
         self.flat = out.reshape(-1)
         self.bytes = self.flat.view(np.uint8)
         self.address = out.ctypes.data
@@ -75,22 +77,31 @@ class ChunkedRead:
 
     def _together(self) -> Together | None:
         """Compiled code for all chunks, if it can do what becomes of their values too."""
-        if compiled() is None or not self.out.flags.aligned:
+        largest = (
+            self.size
+            // self.layout.dtype.itemsize
+            * max(self.layout.dtype.itemsize, self.out.itemsize)
+        )
+        if compiled() is None or not self.out.flags.aligned or largest > LARGE:
             return None
         if self.decoding is None:
             return Together(self, None)
         direct = self.decoding.direct
         return None if direct is None else Together(self, direct)
 
-    @functools.cached_property
+    @property
     def outs(self) -> list[tuple[Index, ...]]:
         """Where each chunk goes in the result."""
-        return list(itertools.product(*[[p.outside for p in ps] for ps in self.pieces]))
+        if self._outs is None:
+            self._outs = list(itertools.product(*[[p.outside for p in ps] for ps in self.pieces]))
+        return self._outs
 
-    @functools.cached_property
+    @property
     def ins(self) -> list[tuple[Index, ...]]:
         """What is taken of each chunk."""
-        return list(itertools.product(*[[p.inside for p in ps] for ps in self.pieces]))
+        if self._ins is None:
+            self._ins = list(itertools.product(*[[p.inside for p in ps] for ps in self.pieces]))
+        return self._ins
 
     def _touched(self) -> tuple[Any, ...]:
         """The index of the touched chunks in the grid of all, in the order of the selection."""
@@ -149,6 +160,16 @@ class ChunkedRead:
             f"{self.source.identity.path}: chunk {chunk} of {self.where}, at byte "
             f"{self.offsets[j]}: {what}"
         )
+
+    def explain(self, j: int, stored: memoryview) -> NoReturn:
+        """Say why a chunk cannot be decoded, which was decoded with others."""
+        what = "it does not inflate"
+        try:
+            self.pipeline.decode(stored)
+        except CorruptFile as wrong:
+            what = wrong.what
+        self.source.check()
+        raise self.corrupt(j, what)
 
     @property
     def stored(self) -> int:
@@ -213,17 +234,17 @@ class ChunkedRead:
             self.source.read(offset, self.bytes[to : to + size].data)
         return True
 
-    def _place(self, parts: list[tuple[Iterable[int], int]], view: memoryview) -> None:
+    def _place(self, parts: list[tuple[Sequence[int], int]], view: memoryview) -> None:
         """Decode chunks, whose stored bytes are in `view`, and put them into the result.
 
         `parts`: chunks, with the byte of the file that would stand at the start of `view`.
         """
-        if self.together is not None:
+        if self.together is not None and sum(len(js) for js, _ in parts) > FEW:
             self.together.place(parts, view)
         else:
             self._place_each(parts, view)
 
-    def _place_each(self, parts: list[tuple[Iterable[int], int]], view: memoryview) -> None:
+    def _place_each(self, parts: list[tuple[Sequence[int], int]], view: memoryview) -> None:
         offsets, sizes, ks, masks, straight = (
             *(self.offsets, self.sizes, self.ks, self.masks, self.straight),
         )

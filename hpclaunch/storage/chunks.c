@@ -21,7 +21,7 @@ typedef int (*inflate_t)(void *decompressor, const void *in, size_t in_size, voi
 typedef int32_t (*unshuffle_t)(int32_t width, int32_t size, const void *in, void *out);
 
 /* Raised whenever an argument changes its meaning: a library of another source is not used. */
-int32_t hpclaunch_chunks_version(void) { return 3; }
+int32_t hpclaunch_chunks_version(void) { return 4; }
 
 /* Read `n` pieces of a file. Returns how many, from the first on, were read in full. */
 int64_t hpclaunch_fetch(int32_t file, int64_t n, const int64_t *offsets, const int64_t *sizes,
@@ -180,86 +180,76 @@ static void copy(char *to, const char *from, int64_t bytes) {
     }
 }
 
-/* What a dimension contributes: for each piece, positions as bytes in the chunk and in the result. */
+/* What a piece, which is what one chunk contributes along one axis, takes: `count` positions, as bytes
+ * in the chunk and in the result. They are `inside` and `outside` and whole steps from there; where
+ * `listed` is not null it holds instead the positions in the chunk and behind them those in the result. */
 typedef struct {
-    const int64_t *starts;  /* the positions of piece i are starts[i] to starts[i + 1] */
-    const int64_t *inside;
-    const int64_t *outside;
-    const int64_t *together; /* per piece: 1 where its positions follow each other on both sides */
-} dimension_t;
+    int64_t count, inside, inside_step, outside, outside_step;
+    const int64_t *listed;
+} piece_t;
 
-static void place_one(const dimension_t *dims, const int64_t *piece, int32_t axis, int32_t rank,
-                      int64_t item, const char *from, char *to) {
-    if (axis == rank) {
+static void place_one(const piece_t *const *pieces, int32_t rank, int64_t item, const char *from,
+                      char *to) {
+    if (rank == 0) {
         copy(to, from, item);
         return;
     }
-    const dimension_t *d = &dims[axis];
-    int64_t first = d->starts[piece[axis]], stop = d->starts[piece[axis] + 1];
-    if (axis == rank - 1 && d->together[piece[axis]]) {
-        copy(to + d->outside[first], from + d->inside[first], (stop - first) * item);
+    const piece_t *one = *pieces;
+    int64_t n = one->count;
+    if (one->listed) {
+        for (int64_t i = 0; i < n; i++)
+            place_one(pieces + 1, rank - 1, item, from + one->listed[i], to + one->listed[n + i]);
         return;
     }
-    for (int64_t p = first; p < stop; p++)
-        place_one(dims, piece, axis + 1, rank, item, from + d->inside[p], to + d->outside[p]);
+    from += one->inside, to += one->outside;
+    if (rank == 1 && one->inside_step == item && one->outside_step == item) {
+        copy(to, from, n * item);
+        return;
+    }
+    for (int64_t i = 0; i < n; i++)
+        place_one(pieces + 1, rank - 1, item, from + i * one->inside_step,
+                  to + i * one->outside_step);
 }
 
 #define MOST_AXES 32
 
 /* How chunks of a selection go into its result. Chunk number k of a grid in C order, whose axes have
- * as many pieces as `grid` says; `tables` holds the four addresses of each axis's dimension_t. */
+ * as many pieces as `grid` says; `pieces` holds the address of the pieces of each axis. */
 typedef struct {
-    dimension_t dims[MOST_AXES];
+    const piece_t *axes[MOST_AXES];
     const int64_t *grid;
     int32_t rank;
     int64_t item;
     char *out;
 } places_t;
 
-static int understood(places_t *places, int32_t rank, const int64_t *grid, const int64_t *tables,
+static int understood(places_t *places, int32_t rank, const int64_t *grid, const int64_t *pieces,
                       int64_t item, void *out) {
     if (rank > MOST_AXES)
         return 0;
-    for (int32_t axis = 0; axis < rank; axis++) {
-        places->dims[axis].starts = AT(tables[4 * axis]);
-        places->dims[axis].inside = AT(tables[4 * axis + 1]);
-        places->dims[axis].outside = AT(tables[4 * axis + 2]);
-        places->dims[axis].together = AT(tables[4 * axis + 3]);
-    }
+    for (int32_t axis = 0; axis < rank; axis++)
+        places->axes[axis] = AT(pieces[axis]);
     places->grid = grid, places->rank = rank, places->item = item, places->out = out;
     return 1;
 }
 
 static void place(const places_t *places, int64_t k, const void *values) {
-    int64_t piece[MOST_AXES];
+    const piece_t *chosen[MOST_AXES];
     for (int32_t axis = places->rank - 1; axis >= 0; axis--) {
-        piece[axis] = k % places->grid[axis];
+        chosen[axis] = &places->axes[axis][k % places->grid[axis]];
         k /= places->grid[axis];
     }
-    place_one(places->dims, piece, 0, places->rank, places->item, values, places->out);
-}
-
-/* Put what is wanted of `n` decoded chunks, which lie `stride` bytes apart, into the result.
- * Returns 0; -1 where there are too many axes and nothing was done. */
-int32_t hpclaunch_place(int64_t n, const int64_t *ks, const void *values, int64_t stride,
-                        int32_t rank, const int64_t *grid, const int64_t *tables, int64_t item,
-                        void *out) {
-    places_t places;
-    if (!understood(&places, rank, grid, tables, item, out))
-        return -1;
-    for (int64_t i = 0; i < n; i++)
-        place(&places, ks[i], (const char *)values + i * stride);
-    return 0;
+    place_one(chosen, places->rank, places->item, values, places->out);
 }
 
 /* Decode `n` chunks, each to `chunk`, and put what is wanted of it into the result.
  * Returns the first that cannot be decoded; -1 if there is none, -2 where there are too many axes. */
 int64_t hpclaunch_decode_and_place(const how_t *how, int64_t n, const int64_t *sources,
                                    const int64_t *sizes, const int64_t *ks, void *chunk,
-                                   int32_t rank, const int64_t *grid, const int64_t *tables,
+                                   int32_t rank, const int64_t *grid, const int64_t *pieces,
                                    int64_t item, void *out) {
     places_t places;
-    if (!understood(&places, rank, grid, tables, item, out))
+    if (!understood(&places, rank, grid, pieces, item, out))
         return -2;
     for (int64_t i = 0; i < n; i++) {
         if (!decode_one(how, AT(sources[i]), sizes[i], chunk))

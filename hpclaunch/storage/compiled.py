@@ -1,13 +1,14 @@
 """chunks.c, where it was compiled when hpclaunch was installed: many chunks with one call.
 
-Each function is held against numpy once; what gives something else is not used. Arrays go over as
-addresses: int64, in C order.
+A library of another source, by its number, is not used, nor one that does not read and decode a
+small example rightly. Arrays go over as addresses: int64, in C order.
 """
 
 from __future__ import annotations
 
 import ctypes
 import functools
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import numpy as np
 
 __all__ = ["Compiled", "How", "compiled"]
 
-_VERSION = 3
+_VERSION = 4
 _LIBRARY = Path(__file__).parent / "lib" / "chunks.so"  # apart, as it is no module of Python
 
 
@@ -25,7 +26,7 @@ class Compiled:
 
     Attributes
     ----------
-    fetch, decode, numbers, place, decode_and_place : callable
+    fetch, decode, numbers, decode_and_place : callable
         They let other threads of Python run.
     """
 
@@ -34,10 +35,6 @@ class Compiled:
         self.fetch = _function(library.hpclaunch_fetch, i64, i32, i64, address, address, address)
         self.decode = _function(library.hpclaunch_decode, i64, address, i64, *[address] * 3)
         self.numbers = _function(library.hpclaunch_numbers, None, address, address)
-        self.place = _function(
-            library.hpclaunch_place,
-            *(i32, i64, address, address, i64, i32, address, address, i64, address),
-        )
         self.decode_and_place = _function(
             library.hpclaunch_decode_and_place,
             *(i64, address, i64, *[address] * 4, i32, address, address, i64, address),
@@ -67,46 +64,66 @@ def _function(function: Any, result: Any, *arguments: Any) -> Callable[..., int]
 @functools.cache
 def compiled() -> Compiled | None:
     """The library, or None where it was not built or does not serve."""
+    if ctypes.sizeof(ctypes.c_void_p) != 8:
+        return None  # numpy's numbers are smaller there
     try:
         library = ctypes.CDLL(str(_LIBRARY))
         if library.hpclaunch_chunks_version() != _VERSION:
             return None
         found = Compiled(library)
+        return found if _decodes(found) and _fetches(found) else None
     except (OSError, AttributeError):
         return None
-    return found if _places(found) and _fetches(found) else None
 
 
-def _places(one: Compiled) -> bool:
-    """Whether two chunks of (2, 3) come where they belong, the second one backwards."""
-    values = np.arange(12, dtype="<i2")
-    out = np.full((2, 5), -1, "<i2")
-    starts = [np.array([0, 2]), np.array([0, 3, 5])]
-    inside = [np.array([0, 6]), np.array([0, 2, 4, 0, 2])]
-    outside = [np.array([0, 10]), np.array([0, 2, 4, 8, 6])]
-    together = [np.array([0]), np.array([1, 0])]
-    axes = zip(starts, inside, outside, together, strict=True)
-    tables = [table.astype(np.int64) for axis in axes for table in axis]
-    addresses = np.array([table.ctypes.data for table in tables], np.int64)
-    ks, grid = np.arange(2), np.array([1, 2])
-    one.place(
-        *(2, ks.ctypes.data, values.ctypes.data, 12, 2, grid.ctypes.data),
-        *(addresses.ctypes.data, 2, out.ctypes.data),
+def _copies(_: int, source: int, size: int, to: int, room: int, __: int) -> int:
+    """An inflate that finds what is stored."""
+    if size != room:
+        return 1
+    ctypes.memmove(to, source, size)
+    return 0
+
+
+_INFLATE = ctypes.CFUNCTYPE(
+    *(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p),
+    *(ctypes.c_size_t, ctypes.c_void_p),
+)
+
+
+def _decodes(one: Compiled) -> bool:
+    """Whether two chunks of (2, 3) numbers are looked up and come where they belong.
+
+    Of the first all is wanted; of the second the columns 1, 0 behind it, one of them as a list.
+    """
+    table = np.arange(65536, dtype="<f4") * 2
+    stored, chunk, values = np.arange(12, dtype="<u2"), np.zeros(6, "<f4"), np.zeros(6, "<u2")
+    out = np.full((2, 5), -1, "<f4")
+    listed = np.array([0, 16], np.int64)
+    rows = np.array([[2, 0, 12, 0, 20, 0]], np.int64)
+    columns = [[3, 0, 4, 0, 4, 0], [1, 4, 4, 12, -4, 0], [1, 0, 0, 0, 0, listed.ctypes.data]]
+    pieces = [rows, np.array(columns, np.int64)]
+    places = np.array([table.ctypes.data for table in pieces], np.int64)
+    grid, ks, sizes = (np.array(some, np.int64) for some in ([1, 3], [0, 2, 1], [12, 12, 12]))
+    sources = stored.ctypes.data + np.array([0, 12, 12], np.int64)
+    inflate = _INFLATE(_copies)
+    how = How(size=12, width=2, inflate=ctypes.cast(inflate, ctypes.c_void_p).value)
+    how.kind, how.item, how.table, how.stored = 2, 4, table.ctypes.data, values.ctypes.data
+    arrays = (array.ctypes.data for array in (sources, sizes, ks, chunk))
+    wrong = one.decode_and_place(
+        *(ctypes.addressof(how), 3, *arrays, 2, grid.ctypes.data),
+        *(places.ctypes.data, 4, out.ctypes.data),
     )
-    return bool(np.array_equal(out, [[0, 1, 2, 7, 6], [3, 4, 5, 10, 9]]))
+    expected = [[0, 2, 4, 14, 12], [6, 8, 10, 20, 18]]
+    return wrong == -1 and bool(np.array_equal(out, expected))
 
 
 def _fetches(one: Compiled) -> bool:
     """Whether the beginning of the library itself is read, and what lies behind its end is not."""
     with _LIBRARY.open("rb") as file:
         expected = file.read(8)
-        size = _LIBRARY.stat().st_size
-        found = np.zeros(8, np.uint8)
+        size = os.fstat(file.fileno()).st_size
+        found, spare = np.zeros(8, np.uint8), np.zeros(8, np.uint8)
         offsets, sizes = np.array([0, 4, size - 2], np.int64), np.array([4, 4, 4], np.int64)
-        targets = found.ctypes.data + np.array([0, 4, 0], np.int64)
-        spare = np.zeros(8, np.uint8)
-        targets[2] = spare.ctypes.data
-        done = one.fetch(
-            file.fileno(), 3, offsets.ctypes.data, sizes.ctypes.data, targets.ctypes.data
-        )
-    return done == 2 and found.tobytes() == expected
+        targets = np.array([found.ctypes.data, found.ctypes.data + 4, spare.ctypes.data], np.int64)
+        arrays = (array.ctypes.data for array in (offsets, sizes, targets))
+        return one.fetch(file.fileno(), 3, *arrays) == 2 and found.tobytes() == expected

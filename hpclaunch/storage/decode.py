@@ -115,6 +115,8 @@ class Pipeline:
         if numbers != [DEFLATE, SHUFFLE]:
             return 0, None
         width = stages[1][1]
+        if width < 2 or 2 * width > self.size:
+            return 1, None  # shuffle leaves single bytes, and a single element, as they are
         usual = 2 <= width < 256 and self.size % width == 0 and 2 * width <= self.size
         fast = library(self.size < _SHORT) if usual else None
         return (width, fast) if fast is not None else (0, None)

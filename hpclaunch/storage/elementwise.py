@@ -96,19 +96,27 @@ class Elementwise:
         self.stored = stored
         self.dtype = dtype
         self._table: np.ndarray | None = None
+        self._direct: tuple[bool, Direct | None] | None = None  # whether by a table, and what
 
     def __getstate__(self) -> dict[str, Any]:
         kept = {**self.__dict__, "_table": None}
-        for derived in ("_masking", "_looked_up"):
-            kept.pop(derived, None)
-        return kept
+        return kept | {"_direct": None}
 
     @property
     def direct(self) -> Direct | None:
         """What compiled code can do: a table, or masking alone."""
-        return self._masking if self._table is None else self._looked_up
+        if self._direct is None:
+            table = self._table
+            self._direct = (
+                table is not None,
+                self._masking() if table is None else self._looked_up(),
+            )
+        made, found = self._direct
+        if made != (self._table is not None):  # the table came later
+            self._direct = None
+            return self.direct
+        return found
 
-    @functools.cached_property
     def _looked_up(self) -> Direct | None:
         """The table, or what gives its values faster."""
         table = self._table
@@ -129,7 +137,6 @@ class Elementwise:
         except (TypeError, ValueError, OverflowError):
             return direct
 
-    @functools.cached_property
     def _masking(self) -> Direct | None:
         """Where all that happens is that some values become another one, of the same type."""
         step: Any = self.steps[0]

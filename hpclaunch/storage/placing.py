@@ -1,4 +1,4 @@
-"""What is wanted of many decoded chunks goes into the result with one call of compiled code."""
+"""Where what is wanted of chunks goes in a result, as compiled code takes it."""
 
 from __future__ import annotations
 
@@ -6,19 +6,21 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hpclaunch.storage.compiled import compiled
 from hpclaunch.storage.selection import Index, Piece
 
-__all__ = ["Placer", "placer"]
+__all__ = ["MOST_AXES", "Placer"]
+
+MOST_AXES = 32
+"""Dimensions of HDF5, and of chunks.c."""
 
 
 class Placer:
-    """Where the positions of a selection lie, as bytes.
+    """The pieces of a selection, as bytes.
 
     Parameters
     ----------
     pieces : sequence of list of Piece
-        Per dimension.
+        Per dimension, of which there are 1 to 32.
     chunks : tuple of int
         Elements of a chunk.
     out : numpy.ndarray
@@ -26,6 +28,7 @@ class Placer:
 
     Attributes
     ----------
+    out : numpy.ndarray
     arguments : tuple of int
         What the functions of chunks.c want of it, from `rank` on.
     """
@@ -33,13 +36,14 @@ class Placer:
     def __init__(
         self, pieces: Sequence[list[Piece]], chunks: tuple[int, ...], out: np.ndarray
     ) -> None:
+        assert 0 < len(pieces) <= MOST_AXES
         self.out = out
         self.grid = np.array([len(ps) for ps in pieces], np.int64)
         steps = _steps(chunks, out.itemsize)
+        self.listed: list[np.ndarray] = []
         self.tables = [
-            table
-            for ps, step, to in zip(pieces, steps, out.strides, strict=True)
-            for table in _tables(ps, step, to, out.itemsize)
+            np.array([self._row(one, *both) for one in ps], np.int64)
+            for ps, *both in zip(pieces, steps, out.strides, strict=True)
         ]
         self.addresses = np.array([table.ctypes.data for table in self.tables], np.int64)
         self.arguments = (
@@ -47,29 +51,17 @@ class Placer:
             *(out.itemsize, out.ctypes.data),
         )
 
-    def place(self, ks: np.ndarray, values: np.ndarray) -> None:
-        """Put decoded chunks into the result.
-
-        Parameters
-        ----------
-        ks : numpy.ndarray
-            int64, one dimension, in C order: their numbers in the order of the selection.
-        values : numpy.ndarray
-            Of the result's dtype, one whole chunk after the other, in C order.
-        """
-        code = compiled()
-        assert code is not None and values.itemsize == self.out.itemsize
-        stride = values.nbytes // len(ks)
-        code.place(len(ks), ks.ctypes.data, values.ctypes.data, stride, *self.arguments)
-
-
-def placer(
-    pieces: Sequence[list[Piece]], chunks: tuple[int, ...], out: np.ndarray
-) -> Placer | None:
-    """One, where compiled code is there for it."""
-    if compiled() is None or not 0 < len(pieces) <= 32:
-        return None
-    return Placer(pieces, chunks, out)
+    def _row(self, one: Piece, step: int, to: int) -> tuple[int, ...]:
+        """`piece_t` of chunks.c, given the bytes of a step in the chunk and in the result."""
+        inside, outside = one.inside, one.outside
+        if isinstance(inside, slice) and isinstance(outside, slice):
+            first, by = inside.start or 0, 1 if inside.step is None else inside.step
+            start, on = outside.start or 0, 1 if outside.step is None else outside.step
+            return one.count, first * step, by * step, start * to, on * to, 0
+        both = _positions(inside, one.count) * step, _positions(outside, one.count) * to
+        listed = np.concatenate(both)
+        self.listed.append(listed)
+        return one.count, 0, 0, 0, 0, listed.ctypes.data
 
 
 def _steps(shape: Sequence[int], itemsize: int) -> list[int]:
@@ -80,35 +72,9 @@ def _steps(shape: Sequence[int], itemsize: int) -> list[int]:
     return steps[::-1]
 
 
-def _tables(pieces: list[Piece], step: int, to: int, itemsize: int) -> tuple[np.ndarray, ...]:
-    """What chunks.c wants of a dimension: starts, inside, outside, together."""
-    counts = np.array([one.count for one in pieces], np.int64)
-    starts = np.zeros(len(pieces) + 1, np.int64)
-    np.cumsum(counts, out=starts[1:])
-    inside = _positions([one.inside for one in pieces], counts, starts)
-    outside = _positions([one.outside for one in pieces], counts, starts)
-    together = np.zeros(len(pieces), np.int64)
-    if step == itemsize and to == itemsize:
-        broken = np.zeros(len(inside), np.int64)
-        np.cumsum((np.diff(inside) != 1) | (np.diff(outside) != 1), out=broken[1:])
-        together[:] = broken[starts[1:] - 1] == broken[starts[:-1]]
-    return starts, inside * step, outside * to, together
-
-
-def _positions(indices: list[Index], counts: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """The positions of all indices, one behind another."""
-    slices = [one for one in indices if isinstance(one, slice)]
-    if len(slices) < len(indices):
-        return np.concatenate([_of_one(*both) for both in zip(indices, counts, strict=True)])
-    firsts = np.array([one.start or 0 for one in slices], np.int64)
-    steps = np.array([1 if one.step is None else one.step for one in slices], np.int64)
-    numbers = np.arange(starts[-1]) - np.repeat(starts[:-1], counts)
-    found: np.ndarray = np.repeat(firsts, counts) + numbers * np.repeat(steps, counts)
-    return found
-
-
-def _of_one(index: Index, count: int) -> np.ndarray:
+def _positions(index: Index, count: int) -> np.ndarray:
+    """The positions of an index, of which there are `count`."""
     if isinstance(index, slice):
         start, step = index.start or 0, 1 if index.step is None else index.step
-        return start + np.arange(count) * step
+        return start + np.arange(count, dtype=np.int64) * step
     return np.asarray(index, np.int64)

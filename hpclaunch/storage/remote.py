@@ -200,10 +200,8 @@ class RemoteFile:
 
     def read_each(self, offsets: Sequence[int], sizes: Sequence[int], into: memoryview) -> None:
         """Fill `into`, see :meth:`~hpclaunch.storage.source.Source.read_each`."""
-        at = 0
-        for offset, size in zip(offsets, sizes, strict=True):
-            self.read(offset, into[at : at + size])
-            at += size
+        found = b"".join(self.fetch(list(zip(offsets, sizes, strict=True))))
+        into[: len(found)] = found
 
     def fetch(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         """What stands at some ranges of bytes, all of one state.

@@ -8,15 +8,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from ctypes import addressof, c_char
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hpclaunch.storage.boxes import Boxes
 from hpclaunch.storage.buffers import borrowed
-from hpclaunch.storage.placing import placer
 from hpclaunch.storage.requests import Request
-from hpclaunch.storage.together import decode_each, explain
 
 if TYPE_CHECKING:
     from hpclaunch.storage.chunked import ChunkedRead
@@ -42,8 +40,7 @@ class SmallChunks:
         self.reading = reading
         self.size = reading.size
         self.step = _step(reading.grid, reading.size)
-        self.placer = placer(reading.pieces, reading.chunks, reading.out)
-        self.boxes = Boxes(reading.pieces, reading.chunks) if self.placer is None else None
+        self.boxes = Boxes(reading.pieces, reading.chunks)
 
     def place(self, bundle: Sequence[Request], bases: Sequence[int], view: memoryview) -> None:
         """Decode the chunks of requests, and put them into the result.
@@ -63,34 +60,7 @@ class SmallChunks:
         begins = np.repeat(np.subtract(start, bases), [one.stop - one.start for one in bundle])
         js, ks = np.arange(first, last), reading.numbers[first:last]
         sources = reading.places[first:last] + begins
-        if self.placer is not None:
-            self._by_compiled(js, ks, sources, view)
-        else:
-            self._by_numpy(js, ks, sources, view)
-
-    def _by_compiled(
-        self, js: np.ndarray, ks: np.ndarray, sources: np.ndarray, view: memoryview
-    ) -> None:
-        reading, size = self.reading, self.size
-        assert self.placer is not None
-        sizes = reading.lengths[js[0] : js[-1] + 1]
-        decoded = borrowed("chunk", min(self.step, ks.size) * size)
-        first = decoded.ctypes.data
-        targets = np.arange(first, first + decoded.nbytes, size, dtype=np.int64)
-        for a in range(0, ks.size, self.step):
-            part = slice(a, min(a + self.step, ks.size))
-            count = part.stop - a
-            wrong = decode_each(reading.pipeline, sources[part], sizes[part], targets[:count])
-            if wrong >= 0:
-                self._explain(int(js[a + wrong]), int(sources[a + wrong]), view)
-            values = self._decoded(decoded[: count * size].view(reading.layout.dtype))
-            self.placer.place(ks[part], values)
-
-    def _by_numpy(
-        self, js: np.ndarray, ks: np.ndarray, sources: np.ndarray, view: memoryview
-    ) -> None:
-        reading, size, step = self.reading, self.size, self.step
-        assert self.boxes is not None
+        size, step = self.size, self.step
         if (np.diff(ks) < 0).any():
             order = np.argsort(ks)
             js, ks, sources = js[order], ks[order], sources[order]
@@ -102,7 +72,8 @@ class SmallChunks:
             into = decoded[: (b - a) * size]
             wrong = reading.pipeline.decode_many(addresses, sizes, into)
             if wrong >= 0:
-                self._explain(here[wrong], addresses[wrong], view)
+                at = addresses[wrong] - start
+                reading.explain(here[wrong], view[at : at + sizes[wrong]])
             values = self._decoded(into.view(reading.layout.dtype))
             values = values.reshape(-1, *reading.chunks)
             for i, n in _runs(ks[a:b]):
@@ -117,10 +88,6 @@ class SmallChunks:
         values = borrowed("values", stored.size * dtype.itemsize).view(dtype)
         reading.decoding.into(stored, values)
         return values
-
-    def _explain(self, j: int, address: int, view: memoryview) -> NoReturn:
-        at = address - addressof(c_char.from_buffer(view))
-        explain(self.reading, j, view, self.reading.offsets[j] - at)
 
 
 def _step(grid: tuple[int, ...], size: int) -> int:

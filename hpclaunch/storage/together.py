@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterable
+from collections.abc import Sequence
 from ctypes import addressof, c_char
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hpclaunch.errors import CorruptFile
 from hpclaunch.storage import straight
 from hpclaunch.storage.buffers import borrowed
 from hpclaunch.storage.compiled import How, compiled
@@ -21,7 +19,13 @@ from hpclaunch.storage.unshuffle import pointer
 if TYPE_CHECKING:
     from hpclaunch.storage.chunked import ChunkedRead
 
-__all__ = ["Together", "decode_each", "explain"]
+__all__ = ["FEW", "LARGE", "Together", "decode_each"]
+
+FEW = 4
+"""Chunks that are decoded no faster together."""
+
+LARGE = 4 << 20
+"""Bytes of a chunk, stored or wanted, from which on nothing is gained either, and memory lost."""
 
 
 class Together:
@@ -38,30 +42,38 @@ class Together:
     def __init__(self, reading: ChunkedRead, direct: Direct | None) -> None:
         self.reading = reading
         self.direct = direct
+        # Made when they are first wanted, without a lock: a child of a fork must not wait for one.
+        self._placer: Placer | None = None
+        self._targets: np.ndarray | None = None
 
-    @functools.cached_property
+    @property
     def placer(self) -> Placer:
         """Where the chunks go."""
-        return Placer(self.reading.pieces, self.reading.chunks, self.reading.out)
+        found = self._placer
+        if found is None:
+            reading = self.reading
+            found = self._placer = Placer(reading.pieces, reading.chunks, reading.out)
+        return found
 
-    @functools.cached_property
+    @property
     def targets(self) -> np.ndarray | None:
         """The address where each chunk lies in one piece; below that of the result: it does not."""
         starts = self.reading.straight
-        return None if starts is None else self.reading.address + np.array(starts, np.int64)
+        if self._targets is None and starts is not None:
+            self._targets = self.reading.address + np.array(starts, np.int64)
+        return self._targets
 
-    def place(self, parts: list[tuple[Iterable[int], int]], view: memoryview) -> None:
+    def place(self, parts: list[tuple[Sequence[int], int]], view: memoryview) -> None:
         """Decode chunks, whose stored bytes are in `view`, and put them into the result.
 
         `parts`: chunks, with the byte of the file that would stand at the start of `view`.
         """
-        every = [np.fromiter(js, np.int64) for js, _ in parts]
-        js = np.concatenate(every)
-        bases = np.repeat([base for _, base in parts], [one.size for one in every])
+        js = np.concatenate([np.array(some, np.int64) for some, _ in parts])
+        bases = np.repeat([base for _, base in parts], [len(some) for some, _ in parts])
         whole = np.zeros(js.size, bool)
-        if self.targets is not None:
-            whole = self.targets[self.reading.numbers[js]] >= self.reading.address
-            self._decode(js[whole], bases[whole], view, self.targets)
+        if (targets := self.targets) is not None:
+            whole = targets[self.reading.numbers[js]] >= self.reading.address
+            self._decode(js[whole], bases[whole], view, targets)
         self._decode(js[~whole], bases[~whole], view, None)
 
     def _decode(
@@ -78,7 +90,9 @@ class Together:
         else:
             wrong = decode_each(reading.pipeline, sources, sizes, targets[ks], self.direct)
         if wrong >= 0:
-            explain(reading, int(js[wrong]), view, int(bases[wrong]))
+            j = int(js[wrong])
+            at = reading.offsets[j] - int(bases[wrong])
+            reading.explain(j, view[at : at + reading.sizes[j]])
 
     def _decode_and_place(self, sources: np.ndarray, sizes: np.ndarray, ks: np.ndarray) -> int:
         """As `decode_each`, to memory that is used again, and on to the result."""
@@ -88,7 +102,9 @@ class Together:
         placer = self.placer
         chunk = borrowed("chunk", pipeline.size // pipeline.itemsize * placer.out.itemsize)
         arrays = (one.ctypes.data for one in (sources, sizes, ks, chunk))
-        return code.decode_and_place(addressof(how), len(sources), *arrays, *placer.arguments)
+        wrong = code.decode_and_place(addressof(how), len(sources), *arrays, *placer.arguments)
+        assert wrong >= -1
+        return wrong
 
 
 def decode_each(
@@ -130,28 +146,7 @@ def _how(pipeline: Pipeline, direct: Direct | None) -> tuple[How, tuple[np.ndarr
     how = How(size=pipeline.size, width=pipeline.width, planes=planes.ctypes.data)
     how.inflate, how.decompressor = straight.pointers()
     how.unshuffle = pointer() if turns else None
+    assert how.unshuffle or not turns
     for name, value in ({} if direct is None else direct.fields(stored.ctypes.data)).items():
         setattr(how, name, value)
     return how, (planes, stored)
-
-
-def explain(reading: ChunkedRead, j: int, view: memoryview, base: int) -> NoReturn:
-    """Say why a chunk cannot be decoded that compiled code gave up.
-
-    Parameters
-    ----------
-    reading : ChunkedRead
-    j : int
-        The chunk, in the order of the file.
-    view : memoryview
-        What was read.
-    base : int
-        The byte of the file that would stand at the start of it.
-    """
-    what, at = "it does not inflate", reading.offsets[j] - base
-    try:
-        reading.pipeline.decode(view[at : at + reading.sizes[j]])
-    except CorruptFile as wrong:
-        what = wrong.what
-    reading.source.check()
-    raise reading.corrupt(j, what)

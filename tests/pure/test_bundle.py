@@ -34,8 +34,10 @@ def test_the_bundle_holds_the_whole_package_and_its_entry_points(packed):
     files = {entry.name for entry in tar if entry.isfile()}
     info = f"hpclaunch-{version}.dist-info"
     modules = {
-        f"hpclaunch/{file.relative_to(PACKAGE).as_posix()}" for file in PACKAGE.rglob("*.py")
+        f"hpclaunch/{file.relative_to(PACKAGE).as_posix()}"
+        for file in [*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.c")]
     }
+    assert "hpclaunch/storage/chunks.c" in modules
     assert files == modules | {f"{info}/METADATA", f"{info}/entry_points.txt"}
     assert re.fullmatch(rf"{re.escape(version)}-[0-9a-f]{{12}}", key)
 

@@ -40,6 +40,33 @@ def test_the_modules_can_be_imported_and_their_entry_points_found(shell, tmp_pat
     assert run(shell, "look.sh", tmp_path, key).stdout.decode().endswith("lib=yes\n")
 
 
+ASKED = "from hpclaunch.storage.compiled import compiled; print(compiled() is not None)"
+
+
+@pytest.mark.parametrize("compiler", [True, False])
+def test_what_reads_netcdf_is_compiled_where_a_compiler_is(shell, tmp_path, compiler):
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for folder in os.defpath.split(os.pathsep):
+        for program in Path(folder).iterdir() if folder and Path(folder).is_dir() else ():
+            if compiler or not program.name.startswith(("cc", "c99", "gcc")):
+                (programs / program.name).unlink(missing_ok=True)
+                (programs / program.name).symlink_to(program)
+    key = bundle().key
+    said = run(
+        *(shell, "unpack.sh", tmp_path / "base", key),
+        stdin=bundle().archive,
+        PATH=str(programs),
+    )
+    assert (said.returncode, said.stdout, said.stderr) == (0, b"", b"")
+    lib = tmp_path / "base" / "lib" / key
+    assert (lib / "hpclaunch/storage/lib").exists() is compiler
+    environment = {"PYTHONPATH": str(lib)}
+    asked = [sys.executable, "-c", ASKED]
+    done = subprocess.run(asked, env=environment, cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout == f"{compiler}\n", done.stderr
+
+
 def test_what_is_made_is_closed_to_others(shell, tmp_path):
     run(shell, "unpack.sh", tmp_path / "b", "k", stdin=ARCHIVE)
     assert (tmp_path / "b").stat().st_mode & 0o777 == 0o700

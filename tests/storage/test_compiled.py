@@ -9,6 +9,7 @@ import pickle
 import re
 import shutil
 import subprocess
+import tracemalloc
 import zlib
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from xarray.coding import variables
 from hpclaunch.errors import ChangedFile, CorruptFile
 from hpclaunch.storage import compiled as module
 from hpclaunch.storage import elementwise
-from hpclaunch.storage.compiled import compiled
+from hpclaunch.storage.compiled import How, compiled
 from hpclaunch.storage.decode import Pipeline
 from hpclaunch.storage.layout import DEFLATE, SHUFFLE, Filter
 from hpclaunch.storage.placing import Placer
@@ -103,8 +104,65 @@ def test_any_selection_goes_where_numpy_puts_it(what, dtype):
         )
     order = np.random.default_rng(len(decoded)).permutation(len(decoded))
     values = np.array(decoded, dtype)[order]
-    Placer(selection.pieces, chunks, out).place(order.astype(np.int64), values)
+    put(Placer(selection.pieces, chunks, out), order.astype(np.int64), values)
     assert np.array_equal(out, picked(data, key))
+
+
+def put(placer, ks, values):
+    """Have chunks placed that are stored as they are."""
+    size = values[0].nbytes
+    inflate = module._INFLATE(module._copies)
+    how = How(size=size, width=1, inflate=ctypes.cast(inflate, ctypes.c_void_p).value)
+    sources = values.ctypes.data + size * np.arange(len(ks), dtype=np.int64)
+    sizes, chunk = np.full(len(ks), size, np.int64), np.empty(size, np.uint8)
+    arrays = (one.ctypes.data for one in (sources, sizes, ks, chunk))
+    wrong = compiled().decode_and_place(ctypes.addressof(how), len(ks), *arrays, *placer.arguments)
+    assert wrong == -1
+
+
+def test_what_is_kept_of_a_selection_grows_with_its_chunks_only():
+    n = 20_000_007
+    out = np.empty(n, np.float32)
+    selection = select((slice(None),), (n,), (10_000,))
+    placer = Placer(selection.pieces, (10_000,), out)
+    assert sum(table.nbytes for table in placer.tables) < 100 * len(selection.pieces[0])
+    assert placer.listed == []
+
+
+def test_a_changed_source_has_another_number():
+    """A library of another source is known by it, as in a checkout that was not made anew."""
+    source = Path(module.__file__).with_name("chunks.c").read_bytes()
+    assert (module._VERSION, zlib.crc32(source)) == (4, 272814347), (
+        "raise the number, here and there"
+    )
+
+
+def test_single_bytes_are_decoded_together_though_netcdf_shuffles_them():
+    assert Pipeline([Filter(SHUFFLE, "", (1,)), Filter(DEFLATE, "", (4,))], 400, 1).many
+    assert Pipeline([Filter(SHUFFLE, "", (4,)), Filter(DEFLATE, "", (4,))], 4, 4).many
+
+
+def test_large_chunks_take_no_more_memory_than_one_by_one(tmp_path):
+    path = tmp_path / "a.nc"
+    with netCDF4.Dataset(path, "w") as file:
+        file.createDimension("x", 30 << 20)
+        one = file.createVariable("v", "i1", "x", zlib=True, complevel=1, chunksizes=(5 << 20,))
+        one.scale_factor = 0.5
+        one[:] = np.zeros(30 << 20, np.int8)
+    with xr.open_dataset(path, engine="hpclaunch") as found:
+        found["v"][: 1 << 18].load()
+        tracemalloc.start()
+        found["v"][:: 1 << 8].load()
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < 40 << 20  # the cache of decoded chunks holds 30 of them
+
+
+def test_no_chunk_stored_at_all_is_told(tmp_path):
+    """Two requests of nothing, of a file whose index says so."""
+    path = tmp_path / "a"
+    path.write_bytes(b"x" * 100)
+    open_source(str(path)).read_each([0, 50], [0, 0], memoryview(bytearray()))
 
 
 @pytest.fixture(scope="module")
@@ -266,7 +324,7 @@ def test_a_library_of_another_source_is_not_used(another):
 
 
 def test_a_library_that_places_wrongly_is_not_used(another):
-    another(r"values \+ i \* stride", "values")
+    another(r"to \+ i \* one->outside_step", "to")
     assert compiled() is None
 
 
