@@ -1,7 +1,7 @@
 """A selection of a variable as an array: which bytes, read how, decoded by whom.
 
-Memory while reading: the result, for each thread a request and a chunk (as inflated, as stored and, up
-to 4 MiB, as wanted), and the cache of decoded chunks.
+Memory while reading: the result, for each thread a request and a chunk (as inflated, as stored and,
+up to 4 MiB, as wanted), and the cache of decoded chunks.
 """
 
 from __future__ import annotations
