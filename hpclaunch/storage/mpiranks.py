@@ -300,9 +300,17 @@ async def write(word: str, mine: Sequence[tuple[str, Piece | None]], dask_worker
 
 
 async def leave(word: str, whole: bool) -> None:
-    """Close a file together with the other ranks, once what is under way has ended."""
-    if word in _SEATS:
-        await _SEATS[word].does(_SEATS[word].file.close, whole)
+    """Close a file together with the other ranks, once what is under way has ended.
+
+    It is forgotten unless it is whole, and then to be verified.
+    """
+    seat = _SEATS.get(word) if whole else _SEATS.pop(word, None)
+    if seat is not None:
+        try:
+            await seat.does(seat.file.close, whole)
+        finally:
+            if not whole:
+                seat.thread.shutdown(wait=False)
 
 
 async def verify(word: str) -> None:
