@@ -77,11 +77,7 @@ class ChunkedRead:
 
     def _together(self) -> Together | None:
         """Compiled code for all chunks, if it can do what becomes of their values too."""
-        largest = (
-            self.size
-            // self.layout.dtype.itemsize
-            * max(self.layout.dtype.itemsize, self.out.itemsize)
-        )
+        largest = max(self.size, math.prod(self.chunks) * self.out.itemsize)
         if compiled() is None or not self.out.flags.aligned or largest > LARGE:
             return None
         if self.decoding is None:

@@ -96,31 +96,24 @@ class Elementwise:
         self.stored = stored
         self.dtype = dtype
         self._table: np.ndarray | None = None
-        self._direct: tuple[bool, Direct | None] | None = None  # whether by a table, and what
+        self._by_table: Direct | None = None  # made with the table
+        self._by_mask: tuple[Direct | None] | None = None  # made when it is first wanted
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = {**self.__dict__, "_table": None}
-        return kept | {"_direct": None}
+        return {**self.__dict__, "_table": None, "_by_table": None, "_by_mask": None}
 
     @property
     def direct(self) -> Direct | None:
         """What compiled code can do: a table, or masking alone."""
-        if self._direct is None:
-            table = self._table
-            self._direct = (
-                table is not None,
-                self._masking() if table is None else self._looked_up(),
-            )
-        made, found = self._direct
-        if made != (self._table is not None):  # the table came later
-            self._direct = None
-            return self.direct
-        return found
+        if self._table is not None:
+            return self._by_table
+        if self._by_mask is None:
+            self._by_mask = (self._masking(),)
+        return self._by_mask[0]
 
-    def _looked_up(self) -> Direct | None:
+    def _looked_up(self, table: np.ndarray) -> Direct | None:
         """The table, or what gives its values faster."""
-        table = self._table
-        if table is None or table.itemsize not in (4, 8) or not table.dtype.isnative:
+        if table.itemsize not in (4, 8) or not table.dtype.isnative:
             return None
         words = {key: one for step in self.steps for key, one in _keywords(step).items()}
         fills = [one for one in words.get("encoded_fill_values", ()) if one == one]
@@ -176,6 +169,7 @@ class Elementwise:
         except FloatingPointError:
             return  # whether to warn depends on the values that are there
         if table.dtype == self.dtype:
+            self._by_table = self._looked_up(table)
             self._table = table
 
     @property

@@ -160,7 +160,7 @@ class LocalFile:
     def _fetched(self, offsets: Sequence[int], sizes: Sequence[int], into: memoryview) -> int:
         """Read by compiled code; how many pieces, from the first on."""
         code = compiled()
-        if code is None or len(sizes) < 2 or not into.nbytes:
+        if code is None or not into.nbytes:
             return 0
         start = addressof(c_char.from_buffer(into))
         lengths = np.array(sizes, np.int64)

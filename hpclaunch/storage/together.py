@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from ctypes import addressof, c_char
 from typing import TYPE_CHECKING
@@ -100,7 +101,7 @@ class Together:
         assert code is not None
         how, _rooms = _how(pipeline, self.direct)
         placer = self.placer
-        chunk = borrowed("chunk", pipeline.size // pipeline.itemsize * placer.out.itemsize)
+        chunk = borrowed("chunk", math.prod(self.reading.chunks) * placer.out.itemsize)
         arrays = (one.ctypes.data for one in (sources, sizes, ks, chunk))
         wrong = code.decode_and_place(addressof(how), len(sources), *arrays, *placer.arguments)
         assert wrong >= -1
