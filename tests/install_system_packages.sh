@@ -7,7 +7,7 @@ long=${1:-}
 set -- openssh-server openssh-client # a real sshd on loopback, for tests/transports
 set -- "$@" dash tcsh zsh            # login shells that people have
 set -- "$@" chromium                 # the browser of tests/browser, driven headless
-set -- "$@" netcdf-bin               # ncdump, which reads the files that storage writes
+set -- "$@" netcdf-bin cdo           # which read the files that storage writes
 if [ "$long" = --long ]; then
     set -- "$@" libhdf5-openmpi-dev openmpi-bin gcc libc6-dev # an h5py that writes by MPI-IO
 fi

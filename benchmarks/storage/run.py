@@ -100,7 +100,9 @@ def way_of(task: Task, archive: Archive, peer: Peer) -> Callable[[Watch], Any]:
 
 def decoded(task: Task, archive: Archive) -> Callable[[Watch], Any]:
     """The same work on arrays in memory, in blocks as ours reads them."""
-    dataset = PEERS[TUNED].open(archive, None)[[VARIABLE]].load().chunk({"time": 64})
+    found = PEERS[OURS].open(archive, None)[[VARIABLE]]
+    blocks = dict(found.chunksizes)  # they are gone when the values are there
+    dataset = found.load().chunk(blocks)
 
     def way(watch: Watch) -> Any:
         assert task.work is not None

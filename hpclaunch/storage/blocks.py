@@ -11,7 +11,7 @@ from hpclaunch.storage.chunking import Access, even
 __all__ = ["LARGEST", "MOST_TASKS", "SMALLEST", "Machine", "block_shape", "fits"]
 
 
-SMALLEST, USUAL, LARGEST = 8 * 2**20, 16 * 2**20, 32 * 2**20
+SMALLEST, USUAL, LARGEST = 8 * 2**20, 24 * 2**20, 32 * 2**20
 """Bytes of a decoded block, where nothing else speaks against it."""
 
 SMALL_CHUNK = 32 * 2**10

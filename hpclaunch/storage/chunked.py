@@ -81,9 +81,9 @@ class ChunkedRead:
         if compiled() is None or not self.out.flags.aligned or largest > LARGE:
             return None
         if self.decoding is None:
-            return Together(self, None)
+            return Together(None)
         direct = self.decoding.direct
-        return None if direct is None else Together(self, direct)
+        return None if direct is None else Together(direct)
 
     @property
     def outs(self) -> list[tuple[Index, ...]]:
@@ -179,9 +179,13 @@ class ChunkedRead:
         """Read what some requests bring, and place it."""
         if not self.layout.filters:
             bundle = [request for request in bundle if not self._at_once(request)]
+        elif self.together is not None and pace.copies:
+            bundle = [request for request in bundle if not self.together.read(self, request)]
+        if not bundle:
+            return
         view, bases = self._read(bundle)
         if self.small is not None:
-            self.small.place(bundle, bases, view)
+            self.small.place(self, bundle, bases, view)
             return
         self._place(
             [(range(r.start, r.stop), base) for r, base in zip(bundle, bases, strict=True)], view
@@ -236,7 +240,7 @@ class ChunkedRead:
         `parts`: chunks, with the byte of the file that would stand at the start of `view`.
         """
         if self.together is not None and sum(len(js) for js, _ in parts) > FEW:
-            self.together.place(parts, view)
+            self.together.place(self, parts, view)
         else:
             self._place_each(parts, view)
 

@@ -12,6 +12,7 @@
 
 #include <stdint.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define AT(address) ((void *)(intptr_t)(address))
@@ -21,21 +22,26 @@ typedef int (*inflate_t)(void *decompressor, const void *in, size_t in_size, voi
 typedef int32_t (*unshuffle_t)(int32_t width, int32_t size, const void *in, void *out);
 
 /* Raised whenever an argument changes its meaning: a library of another source is not used. */
-int32_t hpclaunch_chunks_version(void) { return 4; }
+int32_t hpclaunch_chunks_version(void) { return 5; }
+
+/* Whether as many bytes of a file were read in full. */
+static int fetch_one(int32_t file, int64_t offset, int64_t size, char *to) {
+    int64_t done = 0;
+    while (done < size) {
+        ssize_t got = pread(file, to + done, (size_t)(size - done), (off_t)(offset + done));
+        if (got <= 0)
+            return 0;
+        done += got;
+    }
+    return 1;
+}
 
 /* Read `n` pieces of a file. Returns how many, from the first on, were read in full. */
 int64_t hpclaunch_fetch(int32_t file, int64_t n, const int64_t *offsets, const int64_t *sizes,
                         const int64_t *targets) {
-    for (int64_t i = 0; i < n; i++) {
-        int64_t done = 0;
-        while (done < sizes[i]) {
-            ssize_t got = pread(file, (char *)AT(targets[i]) + done, (size_t)(sizes[i] - done),
-                                (off_t)(offsets[i] + done));
-            if (got <= 0)
-                return i;
-            done += got;
-        }
-    }
+    for (int64_t i = 0; i < n; i++)
+        if (!fetch_one(file, offsets[i], sizes[i], AT(targets[i])))
+            return i;
     return n;
 }
 
@@ -167,6 +173,38 @@ int64_t hpclaunch_decode(const how_t *how, int64_t n, const int64_t *sources, co
         if (!decode_one(how, AT(sources[i]), sizes[i], AT(targets[i])))
             return i;
     return -1;
+}
+
+static int64_t nanoseconds(clockid_t clock) {
+    struct timespec now;
+    return clock_gettime(clock, &now) ? 0 : (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/* Read `n` chunks, ascending in the file, and decode each to its target. They are read a few at a time,
+ * with what lies between them, to `room` bytes at `stored`, which so stay in the processor's cache; the
+ * largest has room there. Returns how many were decoded, from the first on. `reads` tells how many
+ * reads there were and how many nanoseconds they waited: those that passed less those computed. */
+int64_t hpclaunch_read_and_decode(const how_t *how, int32_t file, int64_t n, const int64_t *offsets,
+                                  const int64_t *sizes, const int64_t *targets, char *stored,
+                                  int64_t room, int64_t *reads) {
+    for (int64_t i = 0; i < n;) {
+        int64_t first = offsets[i], size = sizes[i], next = i + 1;
+        for (; next < n && offsets[next] + sizes[next] - first <= room; next++)
+            if (offsets[next] + sizes[next] - first > size)
+                size = offsets[next] + sizes[next] - first;
+        int64_t began = nanoseconds(CLOCK_MONOTONIC);
+        int64_t computed = nanoseconds(CLOCK_THREAD_CPUTIME_ID);
+        int whole = size <= room && fetch_one(file, first, size, stored);
+        computed = nanoseconds(CLOCK_THREAD_CPUTIME_ID) - computed;
+        reads[0]++;
+        reads[1] += nanoseconds(CLOCK_MONOTONIC) - began - computed;
+        if (!whole)
+            return i;
+        for (; i < next; i++)
+            if (!decode_one(how, stored + (offsets[i] - first), sizes[i], AT(targets[i])))
+                return i;
+    }
+    return n;
 }
 
 /* One element, or a row of them that lies together on both sides. */

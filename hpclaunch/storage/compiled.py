@@ -17,7 +17,7 @@ import numpy as np
 
 __all__ = ["Compiled", "How", "compiled"]
 
-_VERSION = 4
+_VERSION = 5
 _LIBRARY = Path(__file__).parent / "lib" / "chunks.so"  # apart, as it is no module of Python
 
 
@@ -26,7 +26,7 @@ class Compiled:
 
     Attributes
     ----------
-    fetch, decode, numbers, decode_and_place : callable
+    fetch, decode, read_and_decode, numbers, decode_and_place : callable
         They let other threads of Python run.
     """
 
@@ -34,6 +34,10 @@ class Compiled:
         i32, i64, address = ctypes.c_int32, ctypes.c_int64, ctypes.c_void_p
         self.fetch = _function(library.hpclaunch_fetch, i64, i32, i64, address, address, address)
         self.decode = _function(library.hpclaunch_decode, i64, address, i64, *[address] * 3)
+        self.read_and_decode = _function(
+            library.hpclaunch_read_and_decode,
+            *(i64, address, i32, i64, *[address] * 4, i64, address),
+        )
         self.numbers = _function(library.hpclaunch_numbers, None, address, address)
         self.decode_and_place = _function(
             library.hpclaunch_decode_and_place,
@@ -118,12 +122,23 @@ def _decodes(one: Compiled) -> bool:
 
 
 def _fetches(one: Compiled) -> bool:
-    """Whether the beginning of the library itself is read, and what lies behind its end is not."""
+    """Whether the beginning of the library itself is read, and what lies behind its end is not.
+
+    First as it is; then as chunks of four bytes in reads of ten, where the last one is not whole.
+    """
     with _LIBRARY.open("rb") as file:
         expected = file.read(8)
         size = os.fstat(file.fileno()).st_size
         found, spare = np.zeros(8, np.uint8), np.zeros(8, np.uint8)
         offsets, sizes = np.array([0, 4, size - 2], np.int64), np.array([4, 4, 4], np.int64)
         targets = np.array([found.ctypes.data, found.ctypes.data + 4, spare.ctypes.data], np.int64)
-        arrays = (array.ctypes.data for array in (offsets, sizes, targets))
-        return one.fetch(file.fileno(), 3, *arrays) == 2 and found.tobytes() == expected
+        arrays = [array.ctypes.data for array in (offsets, sizes, targets)]
+        if one.fetch(file.fileno(), 3, *arrays) != 2 or found.tobytes() != expected:
+            return False
+        found[:] = 0
+        stored, reads = np.zeros(10, np.uint8), np.zeros(2, np.int64)
+        inflate = _INFLATE(_copies)
+        how = How(size=4, width=1, inflate=ctypes.cast(inflate, ctypes.c_void_p).value)
+        more = (stored.ctypes.data, stored.size, reads.ctypes.data)
+        done = one.read_and_decode(ctypes.addressof(how), file.fileno(), 3, *arrays, *more)
+        return done == 2 and found.tobytes() == expected and reads[0] == 2

@@ -63,7 +63,7 @@ class JoinedArray(BackendArray):
         return found
 
     def _part(self, key: tuple[Any, ...], place: int, here: Any) -> Any:
-        return self.parts[place][indexing.OuterIndexer(self._inner(key, here))]
+        return self.parts[place].outer(self._inner(key, here))
 
     def _inner(self, key: tuple[Any, ...], here: Any) -> tuple[Any, ...]:
         """The key within one file."""

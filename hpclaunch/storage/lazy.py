@@ -97,6 +97,14 @@ class LazyArray(BackendArray):
             key, self.shape, indexing.IndexingSupport.OUTER, self._read
         )
 
+    def outer(self, key: tuple[Any, ...]) -> np.ndarray:
+        """What a key of one index per dimension selects, each for its own dimension."""
+        variable = self._found()
+        if variable.values is None and variable.layout.reason:
+            found: np.ndarray = self[indexing.OuterIndexer(key)]
+            return found
+        return self._read(key)
+
     def read_into(self, key: tuple[Any, ...], out: np.ndarray) -> None:
         """Put what a key of one index per dimension selects where it is wanted.
 
@@ -117,7 +125,7 @@ class LazyArray(BackendArray):
         ):
             self._read(key, out)
         else:
-            out[...] = self[indexing.OuterIndexer(key)]
+            out[...] = self.outer(key)
 
     def _found(self) -> Variable:
         """The variable's index; in another process it is looked for first."""

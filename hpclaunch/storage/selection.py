@@ -150,11 +150,15 @@ def _of_range(start: int, step: int, count: int, n: int, chunk: int) -> list[Pie
         start, step = start + (count - 1) * step, -step
     if count == 1:
         step = 1
-    pieces = []
+    pieces: list[Piece] = []
     done = 0
     while done < count:
         position = start + done * step
         number, first = divmod(position, chunk)
+        if step == 1 and not backwards and first == 0 and (many := (count - done) // chunk) > 1:
+            pieces += _whole(number, many, chunk, done)
+            done += many * chunk
+            continue
         length = min(chunk, n - number * chunk)
         take = min(count - done, (length - 1 - first) // step + 1)
         last = first + (take - 1) * step
@@ -170,6 +174,15 @@ def _of_range(start: int, step: int, count: int, n: int, chunk: int) -> list[Pie
         pieces.append(Piece(number, inside, outside, take, first, last, stride, whole))
         done += take
     return pieces
+
+
+def _whole(number: int, many: int, chunk: int, done: int) -> list[Piece]:
+    """The pieces of whole chunks in a row, from position `done` of the result on."""
+    inside, last = slice(0, chunk, 1), chunk - 1
+    return [
+        Piece(number + i, inside, slice(at, at + chunk), chunk, 0, last, 1, True)
+        for i, at in enumerate(range(done, done + many * chunk, chunk))
+    ]
 
 
 def _of_array(positions: np.ndarray, n: int, chunk: int, jump: int) -> list[Piece]:

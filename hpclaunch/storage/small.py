@@ -30,6 +30,8 @@ _AT_ONCE = 1 << 18  # bytes of those: what stays in the processor's second cache
 class SmallChunks:
     """How the chunks of a selection are decoded where they are small.
 
+    It does not hold the read that holds it, see `Together`.
+
     Parameters
     ----------
     reading : ChunkedRead
@@ -37,16 +39,22 @@ class SmallChunks:
     """
 
     def __init__(self, reading: ChunkedRead) -> None:
-        self.reading = reading
         self.size = reading.size
         self.step = _step(reading.grid, reading.size)
         self.boxes = Boxes(reading.pieces, reading.chunks)
 
-    def place(self, bundle: Sequence[Request], bases: Sequence[int], view: memoryview) -> None:
+    def place(
+        self,
+        reading: ChunkedRead,
+        bundle: Sequence[Request],
+        bases: Sequence[int],
+        view: memoryview,
+    ) -> None:
         """Decode the chunks of requests, and put them into the result.
 
         Parameters
         ----------
+        reading : ChunkedRead
         bundle : sequence of Request
             That follow each other.
         bases : sequence of int
@@ -54,7 +62,6 @@ class SmallChunks:
         view : memoryview
             What they brought.
         """
-        reading = self.reading
         start = addressof(c_char.from_buffer(view)) if len(view) else 0
         first, last = bundle[0].start, bundle[-1].stop
         begins = np.repeat(np.subtract(start, bases), [one.stop - one.start for one in bundle])
@@ -74,20 +81,20 @@ class SmallChunks:
             if wrong >= 0:
                 at = addresses[wrong] - start
                 reading.explain(here[wrong], view[at : at + sizes[wrong]])
-            values = self._decoded(into.view(reading.layout.dtype))
+            values = _decoded(reading, into.view(reading.layout.dtype))
             values = values.reshape(-1, *reading.chunks)
             for i, n in _runs(ks[a:b]):
                 self.boxes.place(values[i : i + n], int(ks[a + i]), reading.out)
 
-    def _decoded(self, stored: np.ndarray) -> np.ndarray:
-        """Values as they are wanted, in memory that is used again; one dimension."""
-        reading = self.reading
-        if reading.decoding is None:
-            return stored
-        dtype = reading.out.dtype
-        values = borrowed("values", stored.size * dtype.itemsize).view(dtype)
-        reading.decoding.into(stored, values)
-        return values
+
+def _decoded(reading: ChunkedRead, stored: np.ndarray) -> np.ndarray:
+    """Values as they are wanted, in memory that is used again; one dimension."""
+    if reading.decoding is None:
+        return stored
+    dtype = reading.out.dtype
+    values = borrowed("values", stored.size * dtype.itemsize).view(dtype)
+    reading.decoding.into(stored, values)
+    return values
 
 
 def _step(grid: tuple[int, ...], size: int) -> int:

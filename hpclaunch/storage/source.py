@@ -11,7 +11,8 @@ import os
 import stat
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from ctypes import addressof, c_char
 from pathlib import Path
 from typing import Protocol
@@ -127,27 +128,34 @@ class LocalFile:
         self.identity = identity
         self._slot = _descriptors.slot(identity)
 
+    @contextmanager
+    def descriptor(self) -> Iterator[int]:
+        """The open file, for as long as the block runs."""
+        number = _descriptors.take(self._slot, self)
+        try:
+            yield number
+        finally:
+            _descriptors.give(self._slot)
+
     def read(self, offset: int, into: memoryview) -> None:
         """Fill `into`, see :meth:`Source.read`."""
         wanted = into.nbytes
-        number = _descriptors.take(self._slot, self)
         try:
-            done = _pread(number, into, offset)
-            while 0 < done < wanted:
-                more = _pread(number, into[done:], offset + done)
-                if not more:
-                    break
-                done += more
-            if done < wanted:
-                self.hold_against(os.fstat(number))
-                raise CorruptFile(
-                    f"{self.path} ends before byte {offset + wanted}, which its own index names"
-                )
+            with self.descriptor() as number:
+                done = _pread(number, into, offset)
+                while 0 < done < wanted:
+                    more = _pread(number, into[done:], offset + done)
+                    if not more:
+                        break
+                    done += more
+                if done < wanted:
+                    self.hold_against(os.fstat(number))
+                    raise CorruptFile(
+                        f"{self.path} ends before byte {offset + wanted}, which its own index names"
+                    )
         except OSError as refused:
             refused.filename = refused.filename or self.path
             raise
-        finally:
-            _descriptors.give(self._slot)
 
     def read_each(self, offsets: Sequence[int], sizes: Sequence[int], into: memoryview) -> None:
         """Fill `into`, see :meth:`Source.read_each`."""
@@ -167,20 +175,14 @@ class LocalFile:
         assert int(lengths.sum()) <= into.nbytes
         targets = start + np.cumsum(lengths) - lengths
         places = np.array(offsets, np.int64)
-        number = _descriptors.take(self._slot, self)
-        try:
-            arrays = (one.ctypes.data for one in (places, lengths, targets))
+        arrays = (one.ctypes.data for one in (places, lengths, targets))
+        with self.descriptor() as number:
             return code.fetch(number, len(sizes), *arrays)
-        finally:
-            _descriptors.give(self._slot)
 
     def check(self) -> None:
         """Raise `ChangedFile` if it was written to since, see :meth:`Source.check`."""
-        number = _descriptors.take(self._slot, self)
-        try:
+        with self.descriptor() as number:
             self.hold_against(os.fstat(number))
-        finally:
-            _descriptors.give(self._slot)
 
     def hold_against(self, now: os.stat_result) -> None:
         """Raise `ChangedFile` where the state of the file is not the expected one."""

@@ -14,11 +14,14 @@ from hpclaunch.storage.buffers import borrowed
 from hpclaunch.storage.compiled import How, compiled
 from hpclaunch.storage.decode import Pipeline
 from hpclaunch.storage.direct import Direct
+from hpclaunch.storage.pace import pace
 from hpclaunch.storage.placing import Placer
+from hpclaunch.storage.source import LocalFile
 from hpclaunch.storage.unshuffle import pointer
 
 if TYPE_CHECKING:
     from hpclaunch.storage.chunked import ChunkedRead
+    from hpclaunch.storage.requests import Request
 
 __all__ = ["FEW", "LARGE", "Together", "decode_each"]
 
@@ -28,43 +31,57 @@ FEW = 4
 LARGE = 4 << 20
 """Bytes of a chunk, stored or wanted, from which on nothing is gained either, and memory lost."""
 
+_IN_CACHE = 2 << 20
+"""Bytes that are read at a time where reading is nothing but copying."""
+
 
 class Together:
     """How the chunks of a selection are decoded and placed.
 
+    It does not hold the read that it belongs to and which holds it: the result would stay in memory
+    until Python looks for such cycles.
+
     Parameters
     ----------
-    reading : ChunkedRead
-        With the usual pipeline, for all chunks alike.
     direct : Direct or None
         What becomes of the stored values.
     """
 
-    def __init__(self, reading: ChunkedRead, direct: Direct | None) -> None:
-        self.reading = reading
+    def __init__(self, direct: Direct | None) -> None:
         self.direct = direct
         # Made when they are first wanted, without a lock: a child of a fork must not wait for one.
         self._placer: Placer | None = None
         self._targets: np.ndarray | None = None
 
-    @property
-    def placer(self) -> Placer:
-        """Where the chunks go."""
-        found = self._placer
-        if found is None:
-            reading = self.reading
-            found = self._placer = Placer(reading.pieces, reading.chunks, reading.out)
-        return found
+    def read(self, reading: ChunkedRead, request: Request) -> bool:
+        """Read what a request brings, a part at a time, and decode it where it is wanted.
 
-    @property
-    def targets(self) -> np.ndarray | None:
-        """The address where each chunk lies in one piece; below that of the result: it does not."""
-        starts = self.reading.straight
-        if self._targets is None and starts is not None:
-            self._targets = self.reading.address + np.array(starts, np.int64)
-        return self._targets
+        False where that cannot be done, or went wrong: then what it brings has to be read anew.
+        """
+        js = slice(request.start, request.stop)
+        targets, source = self._straight(reading), reading.source
+        few = request.stop - request.start <= FEW
+        if targets is None or few or not isinstance(source, LocalFile):
+            return False
+        to, offsets, sizes = targets[reading.numbers[js]], reading.places[js], reading.lengths[js]
+        if to.min() < reading.address or sizes.max() > _IN_CACHE:
+            return False
+        code = compiled()
+        assert code is not None
+        how, _rooms = _how(reading.pipeline, self.direct)
+        stored, reads = borrowed("stored chunks", _IN_CACHE), np.zeros(2, np.int64)
+        arrays = (one.ctypes.data for one in (offsets, sizes, to, stored))
+        with source.descriptor() as number:
+            done = code.read_and_decode(
+                *(addressof(how), number, len(to), *arrays, stored.size, reads.ctypes.data)
+            )
+        count, waited = reads.tolist()
+        pace.note(waited / count / 1e9)
+        return done == len(to)
 
-    def place(self, parts: list[tuple[Sequence[int], int]], view: memoryview) -> None:
+    def place(
+        self, reading: ChunkedRead, parts: list[tuple[Sequence[int], int]], view: memoryview
+    ) -> None:
         """Decode chunks, whose stored bytes are in `view`, and put them into the result.
 
         `parts`: chunks, with the byte of the file that would stand at the start of `view`.
@@ -72,22 +89,32 @@ class Together:
         js = np.concatenate([np.array(some, np.int64) for some, _ in parts])
         bases = np.repeat([base for _, base in parts], [len(some) for some, _ in parts])
         whole = np.zeros(js.size, bool)
-        if (targets := self.targets) is not None:
-            whole = targets[self.reading.numbers[js]] >= self.reading.address
-            self._decode(js[whole], bases[whole], view, targets)
-        self._decode(js[~whole], bases[~whole], view, None)
+        if (targets := self._straight(reading)) is not None:
+            whole = targets[reading.numbers[js]] >= reading.address
+            self._decode(reading, js[whole], bases[whole], view, targets)
+        self._decode(reading, js[~whole], bases[~whole], view, None)
+
+    def _straight(self, reading: ChunkedRead) -> np.ndarray | None:
+        """The address where each chunk lies in one piece; below that of the result: it does not."""
+        if self._targets is None and reading.straight is not None:
+            self._targets = reading.address + np.array(reading.straight, np.int64)
+        return self._targets
 
     def _decode(
-        self, js: np.ndarray, bases: np.ndarray, view: memoryview, targets: np.ndarray | None
+        self,
+        reading: ChunkedRead,
+        js: np.ndarray,
+        bases: np.ndarray,
+        view: memoryview,
+        targets: np.ndarray | None,
     ) -> None:
         """To where `targets` says, or what is wanted of each to where the selection says."""
         if not js.size:
             return
-        reading = self.reading
         sources = reading.places[js] + (addressof(c_char.from_buffer(view)) - bases)
         sizes, ks = reading.lengths[js], reading.numbers[js]
         if targets is None:
-            wrong = self._decode_and_place(sources, sizes, ks)
+            wrong = self._decode_and_place(reading, sources, sizes, ks)
         else:
             wrong = decode_each(reading.pipeline, sources, sizes, targets[ks], self.direct)
         if wrong >= 0:
@@ -95,13 +122,17 @@ class Together:
             at = reading.offsets[j] - int(bases[wrong])
             reading.explain(j, view[at : at + reading.sizes[j]])
 
-    def _decode_and_place(self, sources: np.ndarray, sizes: np.ndarray, ks: np.ndarray) -> int:
+    def _decode_and_place(
+        self, reading: ChunkedRead, sources: np.ndarray, sizes: np.ndarray, ks: np.ndarray
+    ) -> int:
         """As `decode_each`, to memory that is used again, and on to the result."""
-        code, pipeline = compiled(), self.reading.pipeline
+        code = compiled()
         assert code is not None
-        how, _rooms = _how(pipeline, self.direct)
-        placer = self.placer
-        chunk = borrowed("chunk", math.prod(self.reading.chunks) * placer.out.itemsize)
+        how, _rooms = _how(reading.pipeline, self.direct)
+        placer = self._placer
+        if placer is None:
+            placer = self._placer = Placer(reading.pieces, reading.chunks, reading.out)
+        chunk = borrowed("chunk", math.prod(reading.chunks) * placer.out.itemsize)
         arrays = (one.ctypes.data for one in (sources, sizes, ks, chunk))
         wrong = code.decode_and_place(addressof(how), len(sources), *arrays, *placer.arguments)
         assert wrong >= -1

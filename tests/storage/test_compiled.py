@@ -5,11 +5,13 @@ from __future__ import annotations
 import ctypes
 import errno
 import functools
+import gc
 import pickle
 import re
 import shutil
 import subprocess
 import tracemalloc
+import weakref
 import zlib
 from pathlib import Path
 
@@ -24,15 +26,16 @@ from xarray.coding import variables
 
 from hpclaunch.errors import ChangedFile, CorruptFile
 from hpclaunch.storage import compiled as module
-from hpclaunch.storage import elementwise
+from hpclaunch.storage import elementwise, together
 from hpclaunch.storage.compiled import How, compiled
 from hpclaunch.storage.decode import Pipeline
 from hpclaunch.storage.layout import DEFLATE, SHUFFLE, Filter
+from hpclaunch.storage.pace import Pace
 from hpclaunch.storage.placing import Placer
 from hpclaunch.storage.reader import Options, read
 from hpclaunch.storage.selection import select
 from hpclaunch.storage.source import open_source
-from hpclaunch.storage.together import decode_each
+from hpclaunch.storage.together import Together, decode_each
 from tests.storage.layouts import WHERE, layout_of
 from tests.storage.opening import ours
 from tests.storage.same import differences
@@ -132,7 +135,7 @@ def test_what_is_kept_of_a_selection_grows_with_its_chunks_only():
 def test_a_changed_source_has_another_number():
     """A library of another source is known by it, as in a checkout that was not made anew."""
     source = Path(module.__file__).with_name("chunks.c").read_bytes()
-    assert (module._VERSION, zlib.crc32(source)) == (4, 272814347), (
+    assert (module._VERSION, zlib.crc32(source)) == (5, 2362322061), (
         "raise the number, here and there"
     )
 
@@ -282,6 +285,109 @@ def test_each_chunk_comes_where_it_is_wanted(width):
     assert decode_each(pipeline, sources, sizes, targets) == 3
     sizes[1] -= 5
     assert decode_each(pipeline, sources, sizes, targets) == 1
+
+
+@pytest.fixture
+def parted(monkeypatch):
+    """The requests that are read a part at a time, and whether that was done."""
+    found = []
+    read = Together.read
+
+    def noting(self, reading, request):
+        found.append(read(self, reading, request))
+        return found[-1]
+
+    monkeypatch.setattr(Together, "read", noting)
+    monkeypatch.setattr(Pace, "copies", True)  # on a busy machine a read may seem to wait
+    return found
+
+
+def interleaved(tmp_path) -> tuple[Path, np.ndarray]:
+    """Two variables whose chunks take turns in the file, of sizes that differ widely."""
+    rng = np.random.default_rng(20011)
+    values = rng.integers(0, 99, (90, 40, 50)).astype("i4")
+    values[::3] = 7  # these chunks become very small
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        both = [
+            file.create_dataset(name, values.shape, "i4", chunks=(1, 40, 50), compression="gzip",
+                                shuffle=True)
+            for name in "vw"
+        ]  # fmt: skip
+        for i, one in enumerate(values):
+            for dataset in both:
+                dataset[i] = one
+    return path, values
+
+
+@pytest.mark.parametrize("room", [4000, 10_000, 60_000])
+def test_a_request_is_read_in_parts(room, tmp_path, parted, monkeypatch):
+    monkeypatch.setattr(together, "_IN_CACHE", room)
+    path, values = interleaved(tmp_path)
+    layout = layout_of(path)
+    assert layout.sizes.max() < room < layout.sizes.sum()
+    every = (slice(None),) * 3
+    source = open_source(str(path))
+    for key in (every, (slice(3, 80), *every[1:]), (slice(None, None, -1), *every[1:])):
+        assert np.array_equal(read(source, layout, key, where=WHERE), values[key])
+    assert parted and all(parted)
+    count = len(parted)
+    monkeypatch.setattr(together, "_IN_CACHE", int(layout.sizes.max()) - 1)
+    assert np.array_equal(read(source, layout, every, where=WHERE), values)
+    assert not any(parted[count:]) and parted[count:]
+
+
+def test_it_is_read_as_a_whole_where_reads_wait(tmp_path, parted, monkeypatch):
+    monkeypatch.setattr(Pace, "copies", False)
+    path, values = interleaved(tmp_path)
+    found = read(open_source(str(path)), layout_of(path), (slice(None),) * 3, where=WHERE)
+    assert np.array_equal(found, values) and not parted
+
+
+def test_what_goes_wrong_in_a_part_is_told(tmp_path, parted):
+    path, _ = interleaved(tmp_path)
+    layout, source = layout_of(path), open_source(str(path))
+    source.read(0, memoryview(bytearray(8)))  # so that it is open when it is cut
+    with path.open("r+b") as file:
+        file.truncate(int(layout.offsets.reshape(-1)[70]) + 3)
+    with pytest.raises(ChangedFile, match="was cut"):
+        read(source, layout, (slice(None),) * 3, where=WHERE)
+    assert parted and not parted[-1]
+
+
+def test_whether_reads_wait():
+    one = Pace()
+    assert one.copies and not one.slow
+    one.note(0.0008)
+    assert not one.copies and not one.slow
+    one.note(0.01)
+    assert one.slow
+    for _ in range(20):
+        one.note(-1e-6)  # of two clocks one may be ahead
+    assert one.copies
+
+
+@pytest.mark.parametrize("compiling", [True, False])
+@pytest.mark.parametrize("chunk", [(1, 40, 50), (2, 8, 10), (3, 40, 49)])
+@pytest.mark.parametrize("cached", [0, 1 << 20])
+def test_a_result_is_gone_when_nobody_holds_it(chunk, compiling, cached, without, tmp_path):
+    """Not only when Python looks for cycles, which may be many blocks later."""
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("v", data=np.zeros((90, 40, 50)), chunks=chunk, compression="gzip")
+    if not compiling:
+        without()
+    layout, options = layout_of(path), Options(cache=cached)
+    gc.collect()
+    gc.disable()
+    try:
+        for key in [(slice(None),) * 3, (slice(None), 3, slice(4, 9))]:
+            found = read(open_source(str(path)), layout, key, where=WHERE, options=options)
+            held = weakref.ref(found)
+            del found
+            assert held() is None
+    finally:
+        gc.enable()
 
 
 def test_the_zoo_without_it(zoo: Zoo, without):

@@ -18,7 +18,6 @@ import numpy as np
 import pytest
 import xarray as xr
 from distributed import Client, LocalCluster
-from filelock import FileLock
 
 from hpclaunch.errors import StorageError
 from hpclaunch.storage import collective, to_netcdf
@@ -26,10 +25,9 @@ from hpclaunch.storage.collective import crew_of
 from hpclaunch.storage.encode import Plan
 from hpclaunch.storage.mpiranks import Facts
 from tests.storage.test_write import climate
+from tests.support.parallel_hdf5 import ROOT, parallel_environment
 
 GOOD = Facts(2, 5, True, True, (1, 14, 5), True)
-ROOT = Path(__file__).parents[2]
-PARALLEL_HDF5 = Path(f"/usr/lib/{os.uname().machine}-linux-gnu/hdf5/openmpi")
 LIMIT = 240
 """Seconds for a program on a busy machine."""
 
@@ -111,36 +109,8 @@ def test_pieces_are_whole_chunks_and_cover_the_block_once(monkeypatch, largest, 
 
 @pytest.fixture(scope="module")
 def parallel_python():
-    """A Python whose h5py is built for Open MPI; made once on a machine, in some minutes."""
-    if not (PARALLEL_HDF5.is_dir() and shutil.which("mpicc.openmpi")):
-        pytest.skip("no parallel HDF5: apt install libhdf5-openmpi-dev openmpi-bin gcc")
-    own = next(path for path in sys.path if path.endswith("site-packages"))
-    base = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "hpclaunch-tests"
-    env = base / f"h5py-openmpi-{sys.version_info.major}.{sys.version_info.minor}"
-    base.mkdir(parents=True, exist_ok=True)
-    with FileLock(env.with_suffix(".lock")):
-        if not (env / "built").exists():
-            _build(env)
-            (env / "built").touch()
-    # What this environment has, behind what was built.
-    (next(env.glob("lib/python*/site-packages")) / "own.pth").write_text(f"{own}\n{ROOT}\n")
-    return env / "bin" / "python"
-
-
-def _build(env):
-    subprocess.run([sys.executable, "-m", "venv", "--clear", env], check=True)
-    pip = [env / "bin" / "python", "-m", "pip", "install", "-q", "--disable-pip-version-check"]
-    subprocess.run([*pip, "Cython<4", "setuptools", "pkgconfig", "numpy", "mpi4py"], check=True)
-    subprocess.run(
-        [*pip, "--no-build-isolation", "--no-deps", "--no-binary=h5py", "h5py"],
-        env={
-            **os.environ, "HDF5_MPI": "ON", "CC": "mpicc.openmpi", "CFLAGS": "-O1",
-            "HDF5_INCLUDEDIR": "/usr/include/hdf5/openmpi", "HDF5_LIBDIR": str(PARALLEL_HDF5),
-        },
-        check=True,
-    )  # fmt: skip
-    ask = "import h5py; print(h5py.get_config().mpi)"
-    assert subprocess.check_output([env / "bin" / "python", "-c", ask]) == b"True\n"
+    """A Python whose h5py is built for Open MPI."""
+    return parallel_environment() / "bin" / "python"
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,9 @@ import subprocess
 import sys
 import textwrap
 
+import numpy as np
 import pytest
+import xarray as xr
 
 from hpclaunch.storage import rechunk, to_netcdf
 from tests.storage.test_write import climate
@@ -78,3 +80,25 @@ def test_ncdump_reads_what_was_written(tmp_path):
         assert found == pytest.approx(expected, rel=1e-7)
     kind = subprocess.run(["ncdump", "-k", path], capture_output=True, text=True, check=True)
     assert kind.stdout.strip() == "netCDF-4"
+
+
+def test_cdo_computes_with_what_was_written(tmp_path):
+    """Yet another reader: the mean in time, and the values of one point."""
+    path, other, mean = tmp_path / "a.nc", tmp_path / "b.nc", tmp_path / "mean.nc"
+    dataset = climate()
+    to_netcdf(dataset, path, encoding={"tas": {"chunksizes": (5, 7, 11), "zlib": True}})
+    rechunk(path, other, access="series")
+    expected = dataset["tas"].astype("f8").mean("time")
+    for file in (path, other):
+        cdo("-O", "timmean", "-selname,tas", file, mean)
+        with xr.open_dataset(mean, engine="netcdf4") as found:
+            np.testing.assert_allclose(found["tas"].isel(time=0), expected, rtol=1e-6)
+        said = cdo("output", "-selindexbox,3,3,2,2", "-selname,tas", file)
+        point = dataset["tas"].isel(lon=2, lat=1).values
+        assert [float(word) for word in said.split()] == pytest.approx(point, rel=1e-5)
+
+
+def cdo(*words):
+    ran = subprocess.run(["cdo", "-s", *words], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
