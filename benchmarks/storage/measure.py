@@ -94,7 +94,8 @@ class Measured:
         if self.quiet:
             return f"{len(self.walls)} quiet of {self.rounds} rounds"
         low, high = min(self.loads), max(self.loads)
-        return f"NOT QUIET: others took {low:.0%}-{high:.0%} of the machine"
+        why = "NOT QUIET" if high >= QUIET else f"ONLY {len(self.walls)} ROUNDS"
+        return f"{why}: others took {low:.0%}-{high:.0%} of the machine"
 
 
 def interleave(

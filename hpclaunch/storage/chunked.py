@@ -50,11 +50,7 @@ class ChunkedRead:
         self.size = layout.chunk_bytes
         self.pipeline = Pipeline(layout.filters, self.size, layout.dtype.itemsize)
         self.grid = tuple(len(ps) for ps in self.pieces)
-        self.arrays = any(
-            not (isinstance(p.outside, slice) and isinstance(p.inside, slice))
-            for ps in self.pieces
-            for p in ps
-        )
+        self.arrays = selection.arrays
         # Made when they are first wanted, without a lock: a child of a fork must not wait for one.
         self._outs: list[tuple[Index, ...]] | None = None
         self._ins: list[tuple[Index, ...]] | None = None

@@ -1,7 +1,7 @@
 """A selection of a variable as an array: which bytes, read how, decoded by whom.
 
-Memory while reading: the result, for each thread a request and a chunk (as inflated, as stored and,
-up to 4 MiB, as wanted), and the cache of decoded chunks.
+Memory while reading: the result, for each thread a request, 2 MiB of one that is read in parts, and
+a chunk (as inflated, as stored and, up to 4 MiB, as wanted), and the cache of decoded chunks.
 """
 
 from __future__ import annotations
@@ -211,6 +211,8 @@ def _worth_keeping(layout: Layout, selection: Selection, budget: int) -> bool:
     chunks = math.prod(len(ps) for ps in selection.pieces)
     if chunks * layout.chunk_bytes > budget // 4 or _many_small(layout, selection):
         return False
+    if selection.size >= chunks * math.prod(layout.chunks):
+        return False  # all of them: the rest, which counts each chunk's part, is not needed
     valid = math.prod(
         sum(min(c, n - p.chunk * c) for p in ps)
         for ps, c, n in zip(selection.pieces, layout.chunks, layout.shape, strict=True)

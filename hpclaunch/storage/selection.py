@@ -67,11 +67,14 @@ class Selection:
         Of the result.
     pieces : tuple of list of Piece
         Per dimension.
+    arrays : bool
+        Whether some positions are arrays; else all are slices.
     """
 
     shape: tuple[int, ...]
     kept: tuple[int, ...]
     pieces: tuple[list[Piece], ...]
+    arrays: bool
 
     @property
     def size(self) -> int:
@@ -104,7 +107,7 @@ def select(
     """
     if len(key) != len(shape):
         raise IndexError(f"{len(key)} indices for {len(shape)} dimensions")
-    full, kept, pieces = [], [], []
+    full, kept, pieces, arrays = [], [], [], False
     for dimension, (one, n, chunk) in enumerate(zip(key, shape, chunks, strict=True)):
         if isinstance(one, slice):
             start, stop, step = one.indices(n)
@@ -116,6 +119,9 @@ def select(
             count = positions.size
             kept.append(count)
             found = _of_array(positions, n, chunk, jump[dimension] if jump else n)
+            arrays = arrays or not all(
+                isinstance(p.inside, slice) and isinstance(p.outside, slice) for p in found
+            )
         else:
             start, count = int(one), 1
             if not -n <= start < n:
@@ -123,7 +129,7 @@ def select(
             found = _of_range(start % n, 1, 1, n, chunk)
         full.append(count)
         pieces.append(found)
-    return Selection(tuple(full), tuple(kept), tuple(pieces))
+    return Selection(tuple(full), tuple(kept), tuple(pieces), arrays)
 
 
 def _positions(one: np.ndarray, n: int) -> np.ndarray:
