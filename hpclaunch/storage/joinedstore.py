@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from xarray import Variable
+import xarray
+from xarray import Coordinates, Variable, conventions
 from xarray.backends.common import AbstractDataStore
 from xarray.backends.store import StoreBackendEntrypoint
 from xarray.core import indexing
@@ -20,7 +22,14 @@ from hpclaunch.storage.row import Row
 if TYPE_CHECKING:
     from xarray import Dataset
 
-__all__ = ["JoinedBackendEntrypoint", "JoinedDataStore"]
+__all__ = ["INDEXED", "JoinedBackendEntrypoint", "JoinedDataStore"]
+
+_OPTION = "create_default_indexes"
+
+INDEXED: dict[str, Any] = (
+    {_OPTION: False} if _OPTION in inspect.signature(xarray.open_dataset).parameters else {}
+)
+"""Tells `xarray.open_dataset`, where it can be told, that there are indexes already."""
 
 
 class JoinedDataStore(AbstractDataStore):
@@ -79,5 +88,19 @@ class JoinedBackendEntrypoint(StoreBackendEntrypoint):
     """Decodes a :class:`JoinedDataStore`."""
 
     def open_dataset(self, filename_or_obj: Any, **decoding: Any) -> Dataset:
-        """The dataset, decoded as xarray does it."""
-        return decode_early(super().open_dataset(filename_or_obj, **decoding))
+        """The dataset, decoded as xarray does it, with an index for each dimension's coordinate.
+
+        xarray's own entry point makes a dataset without indexes, which `xarray.open_dataset` copies
+        and merges with them: a fifth of the time that opening takes.
+        """
+        variables, attrs = filename_or_obj.load()
+        variables, attrs, names = conventions.decode_cf_variables(variables, attrs, **decoding)
+        data: dict[Any, Any] = {}
+        coords: dict[Any, Any] = {}
+        for name, variable in variables.items():
+            is_coordinate = name in names or variable.dims == (name,)
+            (coords if is_coordinate else data)[name] = variable
+        dataset = xarray.Dataset(data, coords=Coordinates(coords), attrs=attrs)
+        dataset.set_close(filename_or_obj.close)
+        dataset.encoding = filename_or_obj.get_encoding()
+        return decode_early(dataset)

@@ -210,12 +210,12 @@ def _opened(
     """The dataset of a row."""
     import xarray
 
-    from hpclaunch.storage.joinedstore import JoinedBackendEntrypoint, JoinedDataStore
+    from hpclaunch.storage.joinedstore import INDEXED, JoinedBackendEntrypoint, JoinedDataStore
 
     store = JoinedDataStore(row)
     source: Any = store
     engine = JoinedBackendEntrypoint
-    dataset = xarray.open_dataset(source, engine=engine, chunks=None, **options)
+    dataset = xarray.open_dataset(source, engine=engine, chunks=None, **INDEXED, **options)
     if chunks is None:
         return dataset
     if isinstance(chunks, str) and chunks == "tuned":
