@@ -5,29 +5,40 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarks.table import Table
 
-__all__ = ["draw"]
+__all__ = ["draw", "pyplot", "save"]
+
+
+def pyplot() -> Any:
+    """matplotlib's pyplot, set to draw the same SVG for the same figures."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    mpl.rcParams |= {"svg.hashsalt": "hpclaunch", "svg.fonttype": "none"}
+    from matplotlib import pyplot
+
+    return pyplot
+
+
+def save(figure: Any, file: Path) -> None:
+    """Write a figure of `pyplot` and close it."""
+    figure.tight_layout()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file, metadata={"Date": None})
+    pyplot().close(figure)
 
 
 def draw(tables: Sequence[Table], file: Path) -> None:
     """Draw one panel for each table that has a peer, as ratios to it, round by round."""
-    import matplotlib as mpl
-
-    mpl.use("svg")
-    mpl.rcParams |= {
-        "svg.hashsalt": "hpclaunch",  # the same picture for the same figures
-        "svg.fonttype": "none",
-    }
-    from matplotlib import pyplot as plt
-
     tables = [table for table in tables if table.peer]
     if not tables:
         return
     rows = [[name for name in table.rounds[0] if not name.startswith(" ")] for table in tables]
     sizes = [len(names) + 1.2 for names in rows]
-    figure, axes = plt.subplots(
+    figure, axes = pyplot().subplots(
         len(tables), 1, figsize=(8, 0.42 * sum(sizes)), height_ratios=sizes, squeeze=False
     )
     for axis, table, names in zip(axes[:, 0], tables, rows, strict=True):
@@ -40,6 +51,4 @@ def draw(tables: Sequence[Table], file: Path) -> None:
         axis.axvline(1.0, color="gray", lw=0.8)
         axis.set_xlim(left=0)
         axis.set_title(f"{table.title}\nas ratios to: {table.peer}", fontsize=9, loc="left")
-    figure.tight_layout()
-    figure.savefig(file, metadata={"Date": None})
-    plt.close(figure)
+    save(figure, file)

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.plot import pyplot, save
 from benchmarks.storage.peers import AGAIN, OURS, PEERS, TUNED
 from benchmarks.storage.recipe import VARIANTS, Archive
 
@@ -189,13 +190,7 @@ def daily(path: Path, day: int) -> str:
 
 def draw(tables: list[Growth], file: Path) -> None:
     """One panel for each table, both axes logarithmic."""
-    import matplotlib as mpl
-
-    mpl.use("svg")
-    mpl.rcParams |= {"svg.hashsalt": "hpclaunch", "svg.fonttype": "none"}
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(1, len(tables), figsize=(10, 4.4))
+    figure, axes = pyplot().subplots(1, len(tables), figsize=(10, 4.4))
     for axis, table in zip(axes, tables, strict=True):
         names = [name for name in table.rows[0] if name != table.by and name.endswith(", s")]
         for name in names:
@@ -207,7 +202,4 @@ def draw(tables: list[Growth], file: Path) -> None:
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8, loc="upper left", bbox_to_anchor=(0, -0.17), ncols=3)
         axis.set_title(table.title, fontsize=9, loc="left")
-    figure.tight_layout()
-    file.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(file, metadata={"Date": None})
-    plt.close(figure)
+    save(figure, file)

@@ -12,13 +12,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.plot import pyplot, save
 from benchmarks.storage.peers import OURS, TUNED
-from benchmarks.storage.tasks import TASKS
+from benchmarks.storage.tasks import DEFAULTS, LIMIT, TASKS
 
 __all__ = ["draw", "rounds_of"]
 
-SHOWN = {TUNED: "tab:blue", "netcdf4, default": "tab:cyan", "hidefix": "tab:orange",
-         "kerchunk": "tab:green", "limit": "tab:red"}  # fmt: skip
+SHOWN = {TUNED: "tab:blue", DEFAULTS[0]: "tab:cyan", "hidefix": "tab:orange",
+         "kerchunk": "tab:green", LIMIT: "tab:red"}  # fmt: skip
 
 Rounds = list[dict[str, float]]
 
@@ -36,14 +37,8 @@ def rounds_of(results: Sequence[Path]) -> dict[str, Rounds]:
 
 def draw(found: dict[str, Rounds], file: Path) -> None:
     """How many times as long the others took: a dot for each round, a line for the median."""
-    import matplotlib as mpl
-
-    mpl.use("svg")
-    mpl.rcParams |= {"svg.hashsalt": "hpclaunch", "svg.fonttype": "none"}
-    from matplotlib import pyplot as plt
-
     names = [name for name in TASKS if name in found][::-1]
-    figure, axis = plt.subplots(figsize=(8, 0.36 * len(names) + 1.2))
+    figure, axis = pyplot().subplots(figsize=(8, 0.36 * len(names) + 1.2))
     shown = [one for one in SHOWN if any(one in found[name][0] for name in names)]
     for peer in shown:
         for place, name in enumerate(names):
@@ -63,9 +58,7 @@ def draw(found: dict[str, Rounds], file: Path) -> None:
     axis.grid(axis="x", alpha=0.3)
     axis.set_xlabel(f"times as long as {OURS}")
     axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(shown), fontsize=8)
-    figure.tight_layout()
-    figure.savefig(file, metadata={"Date": None})
-    plt.close(figure)
+    save(figure, file)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from benchmarks.storage.recipe import VARIABLE
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["DECODED", "LIMIT", "TASKS", "Task"]
+__all__ = ["DECODED", "DEFAULTS", "LIMIT", "TASKS", "Task"]
 
 LIMIT = "limit"
 """The same chunks inflated and unshuffled in memory."""
