@@ -65,7 +65,7 @@ class ChunkedRead:
         usual = self.masks is None and self.pipeline.many
         self.together = self._together() if usual else None
         self.small: SmallChunks | None = None
-        self.straight: list[int] | None = None
+        self.straight: np.ndarray | None = None
         if usual and self.together is None and not self.arrays and self.size <= SMALL:
             self.small = SmallChunks(self)
         else:
@@ -211,24 +211,30 @@ class ChunkedRead:
 
         False, and nothing is read, where that would be many small reads.
         """
-        straight, offsets = self.straight, self.offsets
-        if straight is None or self.decoding is not None:
+        if self.straight is None or self.decoding is not None:
             return False
         runs: list[list[int]] = []  # byte of the file, byte of the result, bytes
-        for j in range(request.start, request.stop):
-            to = straight[self.ks[j]]
+        js = range(request.start, request.stop)
+        for j, to in zip(js, self._starts(js), strict=True):
             if to < 0 or self.sizes[j] != self.size:
                 return False
             last = runs[-1] if runs else [-1, 0, 0]
-            if [offsets[j], to] == [last[0] + last[2], last[1] + last[2]]:
+            if [self.offsets[j], to] == [last[0] + last[2], last[1] + last[2]]:
                 last[2] += self.size
             else:
-                runs.append([offsets[j], to, self.size])
+                runs.append([self.offsets[j], to, self.size])
         if len(runs) > 1 and (self.source.far or request.size < len(runs) * _ENOUGH):
             return False
         for offset, to, size in runs:
             self.source.read(offset, self.bytes[to : to + size].data)
         return True
+
+    def _starts(self, js: Sequence[int]) -> list[int]:
+        """The byte of the result where each of some chunks lies in one piece, or -1."""
+        if self.straight is None:
+            return [-1] * len(js)
+        found: list[int] = self.straight[self.numbers[np.array(js, np.int64)]].tolist()
+        return found
 
     def _place(self, parts: list[tuple[Sequence[int], int]], view: memoryview) -> None:
         """Decode chunks, whose stored bytes are in `view`, and put them into the result.
@@ -241,9 +247,7 @@ class ChunkedRead:
             self._place_each(parts, view)
 
     def _place_each(self, parts: list[tuple[Sequence[int], int]], view: memoryview) -> None:
-        offsets, sizes, ks, masks, straight = (
-            *(self.offsets, self.sizes, self.ks, self.masks, self.straight),
-        )
+        offsets, sizes, ks, masks = self.offsets, self.sizes, self.ks, self.masks
         size, out, outs, ins, arrays = self.size, self.out, self.outs, self.ins, self.arrays
         decode = self.pipeline.decode_into
         scratch = borrowed("chunk", size)
@@ -255,12 +259,11 @@ class ChunkedRead:
         j = -1
         try:
             for js, base in parts:
-                for j in js:
+                for j, to in zip(js, self._starts(js), strict=True):
                     at = offsets[j] - base
                     stored = view[at : at + sizes[j]]
                     k = ks[j]
                     mask = masks[k] if masks is not None else 0
-                    to = straight[k] if straight is not None else -1
                     if to >= 0 and direct:
                         decode(stored, mask, self.bytes[to : to + size], self.address + to)
                     elif bare:

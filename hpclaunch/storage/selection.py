@@ -241,8 +241,8 @@ def outer(index: tuple[Any, ...], shape: tuple[int, ...]) -> tuple[Any, ...]:
 
 def straight(
     selection: Selection, chunks: Sequence[int], strides: Sequence[int]
-) -> list[int] | None:
-    """The byte of the result where each chunk lies in one piece, -1 where it does not.
+) -> np.ndarray | None:
+    """The byte of the result where each chunk lies in one piece, -1 where it does not: int64.
 
     None where no chunk can. `strides` are the bytes of a step along each dimension of the result.
     """
@@ -259,5 +259,4 @@ def straight(
     whole = [p.whole for p in pieces[axis]]
     if not all(whole):
         starts.reshape(-1, len(whole))[:, [not one for one in whole]] = -1
-    found: list[int] = starts.tolist()
-    return found
+    return starts

@@ -49,9 +49,8 @@ class Together:
 
     def __init__(self, direct: Direct | None) -> None:
         self.direct = direct
-        # Made when they are first wanted, without a lock: a child of a fork must not wait for one.
+        # Made when it is first wanted, without a lock: a child of a fork must not wait for one.
         self._placer: Placer | None = None
-        self._targets: np.ndarray | None = None
 
     def read(self, reading: ChunkedRead, request: Request) -> bool:
         """Read what a request brings, a part at a time, and decode it where it is wanted.
@@ -59,25 +58,27 @@ class Together:
         False where that cannot be done, or went wrong: then what it brings has to be read anew.
         """
         js = slice(request.start, request.stop)
-        targets, source = self._straight(reading), reading.source
+        straight, source = reading.straight, reading.source
         few = request.stop - request.start <= FEW
-        if targets is None or few or not isinstance(source, LocalFile):
+        if straight is None or few or not isinstance(source, LocalFile):
             return False
-        to, offsets, sizes = targets[reading.numbers[js]], reading.places[js], reading.lengths[js]
-        if to.min() < reading.address or sizes.max() > _IN_CACHE:
+        starts, offsets = straight[reading.numbers[js]], reading.places[js]
+        sizes = reading.lengths[js]
+        if starts.min() < 0 or sizes.max() > _IN_CACHE:
             return False
+        targets = reading.address + starts
         code = compiled()
         assert code is not None
         how, _rooms = _how(reading.pipeline, self.direct)
         stored, reads = borrowed("stored chunks", _IN_CACHE), np.zeros(2, np.int64)
-        arrays = (one.ctypes.data for one in (offsets, sizes, to, stored))
+        arrays = (one.ctypes.data for one in (offsets, sizes, targets, stored))
         with source.descriptor() as number:
             done = code.read_and_decode(
-                *(addressof(how), number, len(to), *arrays, stored.size, reads.ctypes.data)
+                *(addressof(how), number, len(targets), *arrays, stored.size, reads.ctypes.data)
             )
         count, waited = reads.tolist()
         pace.note(waited / count / 1e9)
-        return done == len(to)
+        return done == len(targets)
 
     def place(
         self, reading: ChunkedRead, parts: list[tuple[Sequence[int], int]], view: memoryview
@@ -89,16 +90,12 @@ class Together:
         js = np.concatenate([np.array(some, np.int64) for some, _ in parts])
         bases = np.repeat([base for _, base in parts], [len(some) for some, _ in parts])
         whole = np.zeros(js.size, bool)
-        if (targets := self._straight(reading)) is not None:
-            whole = targets[reading.numbers[js]] >= reading.address
+        if reading.straight is not None:
+            starts = reading.straight[reading.numbers[js]]
+            whole = starts >= 0
+            targets = reading.address + starts[whole]
             self._decode(reading, js[whole], bases[whole], view, targets)
         self._decode(reading, js[~whole], bases[~whole], view, None)
-
-    def _straight(self, reading: ChunkedRead) -> np.ndarray | None:
-        """The address where each chunk lies in one piece; below that of the result: it does not."""
-        if self._targets is None and reading.straight is not None:
-            self._targets = reading.address + np.array(reading.straight, np.int64)
-        return self._targets
 
     def _decode(
         self,
@@ -108,7 +105,7 @@ class Together:
         view: memoryview,
         targets: np.ndarray | None,
     ) -> None:
-        """To where `targets` says, or what is wanted of each to where the selection says."""
+        """To each one's target, or what is wanted of it to where the selection says."""
         if not js.size:
             return
         sources = reading.places[js] + (addressof(c_char.from_buffer(view)) - bases)
@@ -116,7 +113,7 @@ class Together:
         if targets is None:
             wrong = self._decode_and_place(reading, sources, sizes, ks)
         else:
-            wrong = decode_each(reading.pipeline, sources, sizes, targets[ks], self.direct)
+            wrong = decode_each(reading.pipeline, sources, sizes, targets, self.direct)
         if wrong >= 0:
             j = int(js[wrong])
             at = reading.offsets[j] - int(bases[wrong])
