@@ -9,8 +9,8 @@ of one or two bytes once for everything that can be stored, which then is looked
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from xarray.coding import common, variables
@@ -19,9 +19,6 @@ from xarray.core import indexing
 from hpclaunch.storage.direct import Direct, faster
 from hpclaunch.storage.joined import JoinedArray
 from hpclaunch.storage.lazy import LazyArray
-
-if TYPE_CHECKING:
-    from xarray import Dataset
 
 __all__ = ["Elementwise", "decode_early"]
 
@@ -51,14 +48,13 @@ _KNOWN = tuple(
 """xarray's functions that look at one value at a time."""
 
 
-def decode_early(dataset: Dataset) -> Dataset:
-    """Have the arrays of a dataset that was just decoded do such steps themselves.
+def decode_early(variables: Iterable[Any]) -> None:
+    """Have the arrays of variables that were just decoded do such steps themselves.
 
     What they give, and when, stays the same. An array with a step that is not known here is left
     as it is.
     """
-    every: Any = dataset.variables.values()
-    for variable in every:
+    for variable in variables:
         data = variable._data
         steps: list[Step] = []
         while type(data) is _LAZY and isinstance(data.func, functools.partial):
@@ -72,7 +68,6 @@ def decode_early(dataset: Dataset) -> Dataset:
         if isinstance(stored, LazyArray | JoinedArray) and data.shape == stored.shape:
             decoding = Elementwise(steps[::-1], stored.dtype, variable._data.dtype)
             variable._data = indexing.LazilyIndexedArray(stored.decoded(decoding))
-    return dataset
 
 
 def _keywords(step: Any) -> dict[str, Any]:

@@ -194,7 +194,9 @@ def _decoded(path: Location, index: FileIndex, group: str, decoding: dict[str, A
     if group not in index.groups:
         raise OSError(f"group not found: {_missing(group, index)}")
     store = HpclaunchDataStore(path, index.identity, index.groups[group])
-    return decode_early(StoreBackendEntrypoint().open_dataset(store, **decoding))
+    dataset = StoreBackendEntrypoint().open_dataset(store, **decoding)
+    decode_early(dataset.variables.values())
+    return dataset
 
 
 def _absolute(group: str | None) -> str:

@@ -22,7 +22,7 @@ from hpclaunch.storage.row import Row, keep, kept, row_of
 from hpclaunch.storage.rowchunks import row_chunks
 
 if TYPE_CHECKING:
-    from xarray import Dataset
+    from xarray import Dataset, Variable
 
 __all__ = ["files_of", "here", "indexes_of", "open_mfdataset"]
 
@@ -112,6 +112,9 @@ _DECODING = {
     *("mask_and_scale", "decode_times", "concat_characters", "decode_coords", "drop_variables"),
     *("use_cftime", "decode_timedelta"),
 }
+
+_PREFIX = "hpclaunch-"
+"""Of the names of Dask arrays."""
 
 _OF_THE_FIRST = {"compat": "override", "coords": "minimal", "data_vars": "minimal"}
 """What does not have the dimension of the row is taken from the first file, by xarray too."""
@@ -207,32 +210,36 @@ def _new_row(
 def _opened(
     row: Row, chunks: Any, reader: tuple[Access, Machine], options: dict[str, Any]
 ) -> Dataset:
-    """The dataset of a row."""
-    import xarray
-
-    from hpclaunch.storage.joinedstore import INDEXED, JoinedBackendEntrypoint, JoinedDataStore
-
-    store = JoinedDataStore(row)
-    source: Any = store
-    engine = JoinedBackendEntrypoint
-    dataset = xarray.open_dataset(source, engine=engine, chunks=None, **INDEXED, **options)
-    if chunks is None:
-        return dataset
-    if isinstance(chunks, str) and chunks == "tuned":
-        lengths: dict[str, tuple[int, ...]] = {dim: (n,) for dim, n in row.group.dims.items()}
-        lengths[row.joined.dim] = row.joined.lengths
-        items = {str(name): one.dtype.itemsize for name, one in dataset.variables.items()}
-        found = row_chunks(row.group.variables, lengths, *reader, items)
-        chunks = {dim: one for dim, one in found.items() if dim in dataset.dims}
-    return _chunked(dataset, chunks, row, options)
-
-
-def _chunked(dataset: Dataset, chunks: Any, row: Row, options: dict[str, Any]) -> Dataset:
-    """The dataset in Dask arrays; their names say of which files, decoded how."""
+    """The dataset of a row; Dask arrays have names that say of which files, decoded how."""
     from dask.base import tokenize
 
-    token = tokenize(row.token, row.joined.dim, sorted(options.items(), key=str))
-    return dataset.chunk(chunks, name_prefix="hpclaunch-", token=token)
+    from hpclaunch.storage.joinedstore import JoinedDataStore, decoded, undivided
+
+    token = (row.token, row.joined.dim, sorted(options.items(), key=str))
+    store = JoinedDataStore(row)
+    if not (isinstance(chunks, str) and chunks == "tuned"):
+        dataset = undivided(store, options)
+        if chunks is None:
+            return dataset
+        return dataset.chunk(chunks, name_prefix=_PREFIX, token=tokenize(*token))
+    lengths: dict[str, tuple[int, ...]] = {dim: (n,) for dim, n in row.group.dims.items()}
+    lengths[row.joined.dim] = row.joined.lengths
+
+    def divided(variables: dict[Any, Variable]) -> dict[Any, Variable]:
+        items = {str(name): one.dtype.itemsize for name, one in variables.items()}
+        found = row_chunks(row.group.variables, lengths, *reader, items)
+        known = tokenize(*token, str(found))
+        return {
+            name: one.chunk(
+                {dim: found[dim] for dim in one.dims if dim in found},
+                name=f"{_PREFIX}{name}-{known}",
+                lock=False,
+                inline_array=False,
+            )
+            for name, one in variables.items()
+        }
+
+    return decoded(store, {k: v for k, v in options.items() if v is not None}, divided)
 
 
 def _by_xarray(

@@ -24,6 +24,9 @@ __all__ = ["Row", "keep", "kept", "row_of"]
 _ROOM = 64 << 20
 """Bytes of values that a kept row may have."""
 
+_VALUES = "values"
+"""Where they are kept, beside the first file's group; a group's path begins with a slash."""
+
 
 @dataclass(frozen=True, eq=False)
 class Row:
@@ -87,14 +90,9 @@ def keep(row: Row, asked: Sequence[Location], place: str, dim: str | None) -> No
         "along": sorted(joined.along),
         "files": [[one.path, one.size, one.mtime_ns, one.inode] for one in row.identities],
     }
-    variables = {name: _bare(name, values) for name, values in row.values.items()}
-    sidecar.keep(
-        FileIndex(
-            _name(asked, place, dim),
-            {"/": Group("/", {}, frozenset(), {}, variables)},
-            facts={"row": json.dumps(about)},
-        )
-    )
+    values = {name: _bare(name, one) for name, one in row.values.items()}
+    groups = {_VALUES: Group(_VALUES, {}, frozenset(), {}, values), row.group.path: row.group}
+    sidecar.keep(FileIndex(_name(asked, place, dim), groups, facts={"row": json.dumps(about)}))
 
 
 def kept(asked: Sequence[Location], place: str, dim: str | None) -> Row | None:
@@ -115,19 +113,16 @@ def kept(asked: Sequence[Location], place: str, dim: str | None) -> Row | None:
     states = [now[at] for at in order]
     if [(one.size, one.mtime_ns, one.inode) for one in identities] != states:
         return None
-    first = sidecar.cached(asked[order[0]])
-    if first is None or first.identity != identities[0] or place not in first.groups:
-        return None
     lengths, along = tuple(about["lengths"]), frozenset(about["along"])
     values = {
         name: one.values
-        for name, one in found.groups["/"].variables.items()
+        for name, one in found.groups[_VALUES].variables.items()
         if one.values is not None
     }
     return Row(
         tuple(asked[at] for at in order),
         identities,
-        first.groups[place],
+        found.groups[place],
         Joined(about["dim"], tuple(order), lengths, along),
         values,
     )
@@ -143,7 +138,7 @@ def _state(place: Location) -> tuple[int, int, int]:
 
 
 def _name(asked: Sequence[Location], place: str, dim: str | None) -> Identity:
-    return Identity(f"row {_digest((tuple(asked), place, dim))}", len(asked), 0, 0)
+    return Identity(f"files in a row {_digest((tuple(asked), place, dim))}", len(asked), 0, 0)
 
 
 def _digest(what: Any) -> str:

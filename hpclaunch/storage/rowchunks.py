@@ -42,10 +42,11 @@ def row_chunks(
         Dimension to the length of each block.
     """
     whole = {dim: tuple(filter(None, parts)) or (0,) for dim, parts in lengths.items()}
-    large = {name: v for name, v in variables.items() if v.layout.nbytes > SMALLEST // 8}
-    if not large:
+    sizes = {name: math.prod(v.shape) * v.dtype.itemsize for name, v in variables.items()}
+    name = max(sizes, key=sizes.__getitem__, default="")
+    if sizes.get(name, 0) <= SMALLEST // 8:
         return whole
-    name, leader = max(large.items(), key=lambda one: one[1].layout.nbytes)
+    leader = variables[name]
     item = (items or {}).get(name, leader.dtype.itemsize)
     shape = [max(lengths[dim], default=0) for dim in leader.dims]
     files = math.prod(max(1, len(whole[dim])) for dim in leader.dims)
