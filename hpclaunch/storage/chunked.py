@@ -11,7 +11,6 @@ import numpy as np
 
 from hpclaunch.errors import CorruptFile
 from hpclaunch.storage.buffers import borrowed
-from hpclaunch.storage.compiled import compiled
 from hpclaunch.storage.decode import Pipeline
 from hpclaunch.storage.job import Job, fill_value
 from hpclaunch.storage.layout import NOWHERE
@@ -19,7 +18,7 @@ from hpclaunch.storage.pace import pace
 from hpclaunch.storage.requests import Request
 from hpclaunch.storage.selection import Index, outer, straight
 from hpclaunch.storage.small import SMALL, SmallChunks
-from hpclaunch.storage.together import FEW, LARGE, Together
+from hpclaunch.storage.together import FEW, Together
 
 __all__ = ["ChunkedRead"]
 
@@ -63,23 +62,14 @@ class ChunkedRead:
             self.masks = masks[touched].reshape(-1).tolist()
         self._find(layout.offsets[touched].reshape(-1), layout.sizes[touched].reshape(-1))
         usual = self.masks is None and self.pipeline.many
-        self.together = self._together() if usual else None
+        how = self.pipeline, math.prod(self.chunks), out, job.decoding
+        self.together = Together.of(*how) if usual else None
         self.small: SmallChunks | None = None
         self.straight: np.ndarray | None = None
         if usual and self.together is None and not self.arrays and self.size <= SMALL:
             self.small = SmallChunks(self)
         else:
             self.straight = straight(selection, self.chunks, out.strides)
-
-    def _together(self) -> Together | None:
-        """Compiled code for all chunks, if it can do what becomes of their values too."""
-        largest = max(self.size, math.prod(self.chunks) * self.out.itemsize)
-        if compiled() is None or not self.out.flags.aligned or largest > LARGE:
-            return None
-        if self.decoding is None:
-            return Together(None)
-        direct = self.decoding.direct
-        return None if direct is None else Together(direct)
 
     @property
     def outs(self) -> list[tuple[Index, ...]]:
@@ -176,7 +166,9 @@ class ChunkedRead:
         if not self.layout.filters:
             bundle = [request for request in bundle if not self._at_once(request)]
         elif self.together is not None and pace.copies:
-            bundle = [request for request in bundle if not self.together.read(self, request)]
+            bundle = [
+                request for request in bundle if not self.together.read_request(self, request)
+            ]
         if not bundle:
             return
         view, bases = self._read(bundle)

@@ -17,7 +17,7 @@ import numpy as np
 
 __all__ = ["Compiled", "How", "compiled"]
 
-_VERSION = 5
+_VERSION = 6
 _LIBRARY = Path(__file__).parent / "lib" / "chunks.so"  # apart, as it is no module of Python
 
 
@@ -36,7 +36,7 @@ class Compiled:
         self.decode = _function(library.hpclaunch_decode, i64, address, i64, *[address] * 3)
         self.read_and_decode = _function(
             library.hpclaunch_read_and_decode,
-            *(i64, address, i32, i64, *[address] * 4, i64, address),
+            *(i64, address, i32, i64, *[address] * 4, i64, i64, address),
         )
         self.numbers = _function(library.hpclaunch_numbers, None, address, address)
         self.decode_and_place = _function(
@@ -55,7 +55,7 @@ class How(ctypes.Structure):
         *(("table", ctypes.c_void_p), ("stored", ctypes.c_void_p), ("count", ctypes.c_int64)),
         *(("fills", ctypes.c_void_p), ("masked", ctypes.c_void_p), ("linear", ctypes.c_int64)),
         *(("is_signed", ctypes.c_int64), ("scale", ctypes.c_double), ("offset", ctypes.c_double)),
-        *(("fills_number", ctypes.c_int64), ("fill", ctypes.c_int64)),
+        *(("fills_number", ctypes.c_int64), ("fill", ctypes.c_int64), ("streams", ctypes.c_int64)),
     )
 
 
@@ -75,7 +75,8 @@ def compiled() -> Compiled | None:
         if library.hpclaunch_chunks_version() != _VERSION:
             return None
         found = Compiled(library)
-        return found if _decodes(found) and _fetches(found) else None
+        serves = _decodes(found) and _streams(found) and _fetches(found)
+        return found if serves else None
     except (OSError, AttributeError):
         return None
 
@@ -92,6 +93,45 @@ _INFLATE = ctypes.CFUNCTYPE(
     *(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p),
     *(ctypes.c_size_t, ctypes.c_void_p),
 )
+
+
+def _unshuffles(width: int, size: int, planes: int, to: int) -> int:
+    """An unshuffle as blosc2 has it."""
+    stored = np.frombuffer(ctypes.string_at(planes, size), np.uint8)
+    values = stored.reshape(width, -1).T.tobytes()
+    ctypes.memmove(to, values, size)
+    return size
+
+
+_UNSHUFFLE = ctypes.CFUNCTYPE(
+    ctypes.c_int32, ctypes.c_int32, ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p
+)
+
+
+def _streams(one: Compiled) -> bool:
+    """Whether what is written past the cache is right: shuffled numbers, some of which are masked.
+
+    41 of them, so that there are some, masked ones too, before and behind those that go together.
+    """
+    inflate, unshuffle = _INFLATE(_copies), _UNSHUFFLE(_unshuffles)
+    for kind in (np.dtype("<f4"), np.dtype("<f8")):
+        width, values = kind.itemsize, np.arange(41, dtype=kind) % 20
+        planes, room = np.zeros(values.nbytes, np.uint8), np.zeros(42, kind)
+        stored = values.view(np.uint8).reshape(-1, width).T.copy()
+        fills, masked = np.zeros(1, kind), np.array([-1], kind)
+        how = How(size=values.nbytes, width=width, kind=width, count=1, streams=True)
+        how.inflate = ctypes.cast(inflate, ctypes.c_void_p).value
+        how.unshuffle = ctypes.cast(unshuffle, ctypes.c_void_p).value
+        how.planes, how.fills, how.masked = (a.ctypes.data for a in (planes, fills, masked))
+        arrays = [np.array([n], np.int64) for n in (stored.ctypes.data, stored.nbytes)]
+        values[values == 0] = -1
+        for before in (0, 1):
+            target = np.array([room.ctypes.data + before * width], np.int64)
+            addresses = (array.ctypes.data for array in (*arrays, target))
+            done = one.decode(ctypes.addressof(how), 1, *addresses)
+            if done != -1 or not np.array_equal(room[before : before + 41], values):
+                return False
+    return True
 
 
 def _decodes(one: Compiled) -> bool:
@@ -136,9 +176,9 @@ def _fetches(one: Compiled) -> bool:
         if one.fetch(file.fileno(), 3, *arrays) != 2 or found.tobytes() != expected:
             return False
         found[:] = 0
-        stored, reads = np.zeros(10, np.uint8), np.zeros(2, np.int64)
+        stored, reads = np.zeros(10, np.uint8), np.zeros(3, np.int64)
         inflate = _INFLATE(_copies)
         how = How(size=4, width=1, inflate=ctypes.cast(inflate, ctypes.c_void_p).value)
-        more = (stored.ctypes.data, stored.size, reads.ctypes.data)
+        more = (stored.ctypes.data, stored.size, 0, reads.ctypes.data)
         done = one.read_and_decode(ctypes.addressof(how), file.fileno(), 3, *arrays, *more)
         return done == 2 and found.tobytes() == expected and reads[0] == 2

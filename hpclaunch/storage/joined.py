@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
 from collections.abc import Sequence
 from typing import Any
@@ -32,9 +33,10 @@ class JoinedArray(BackendArray):
     def __init__(self, parts: Sequence[LazyArray], axis: int) -> None:
         self.parts = tuple(parts)
         self.axis = axis
-        self.starts = np.cumsum([0, *(one.shape[axis] for one in self.parts)])
+        lengths = (one.shape[axis] for one in self.parts)
+        self.starts = list(itertools.accumulate(lengths, initial=0))
         shape = list(self.parts[0].shape)
-        shape[axis] = int(self.starts[-1])
+        shape[axis] = self.starts[-1]
         self.shape = tuple(shape)
         self.dtype = self.parts[0].dtype
 
@@ -44,10 +46,11 @@ class JoinedArray(BackendArray):
 
     def __getitem__(self, key: Any) -> Any:
         return indexing.explicit_indexing_adapter(
-            key, self.shape, indexing.IndexingSupport.OUTER, self._read
+            key, self.shape, indexing.IndexingSupport.OUTER, self.outer
         )
 
-    def _read(self, key: tuple[Any, ...]) -> Any:
+    def outer(self, key: tuple[Any, ...]) -> Any:
+        """What a key of one index per dimension selects, each for its own dimension."""
         one = key[self.axis]
         if isinstance(one, int | np.integer):
             place = self._place(np.asarray(one % self.shape[self.axis])).item()
@@ -96,12 +99,12 @@ def _length(one: Any, n: int) -> int:
     return len(range(*one.indices(n))) if isinstance(one, slice) else len(one)
 
 
-def _by_part(key: Any, starts: np.ndarray) -> list[tuple[int, Any, Any]]:
+def _by_part(key: Any, starts: list[int]) -> list[tuple[int, Any, Any]]:
     """For each file that a key touches: its place, the key within it, and where the values go.
 
     A key that touches none gives an empty one within the first file.
     """
-    total = int(starts[-1])
+    total = starts[-1]
     if isinstance(key, slice):
         first, stop, step = key.indices(total)
         if step > 0:
@@ -119,15 +122,15 @@ def _by_part(key: Any, starts: np.ndarray) -> list[tuple[int, Any, Any]]:
     ]
 
 
-def _forward(wanted: range, starts: np.ndarray) -> list[tuple[int, Any, Any]]:
+def _forward(wanted: range, starts: list[int]) -> list[tuple[int, Any, Any]]:
     """`_by_part` of a slice that runs forward."""
     if not wanted:
         return [(0, slice(0, 0), slice(0, 0))]
-    low, high = np.searchsorted(starts, (wanted[0], wanted[-1]), side="right") - 1
+    low = bisect.bisect(starts, wanted[0]) - 1
+    high = bisect.bisect(starts, wanted[-1]) - 1
     found: list[tuple[int, Any, Any]] = []
     done = 0
-    edges = starts[low : high + 2].tolist()
-    for place, (start, end) in enumerate(itertools.pairwise(edges), int(low)):
+    for place, (start, end) in enumerate(itertools.pairwise(starts[low : high + 2]), low):
         here = wanted[done:]
         count = min(len(here), max(0, -(-(end - here.start) // wanted.step)))
         if count == 0:

@@ -117,16 +117,15 @@ def decoded(
     decoding : dict
         Options of `xarray.conventions.decode_cf_variables`.
     divided : callable, optional
-        Makes Dask arrays of the variables that have dimensions but no index.
+        Makes Dask arrays of the variables that have no index.
     """
-    variables, attrs = store.load()
-    variables, attrs, names = conventions.decode_cf_variables(variables, attrs, **decoding)
+    variables: Any = store.get_variables()
+    variables, attrs, names = conventions.decode_cf_variables(
+        variables, store.get_attrs(), **decoding
+    )
     decode_early(variables.values())
     if divided is not None:
-        for one in variables.values():
-            if not one.dims:
-                one.data = indexing.MemoryCachedArray(indexing.CopyOnWriteArray(one._data))
-        some = {k: v for k, v in variables.items() if v.dims and v.dims != (k,)}
+        some = {name: one for name, one in variables.items() if one.dims != (name,)}
         variables = {**variables, **divided(some)}
     data: dict[Any, Any] = {}
     coords: dict[Any, Any] = {}

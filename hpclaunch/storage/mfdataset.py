@@ -113,9 +113,6 @@ _DECODING = {
     *("use_cftime", "decode_timedelta"),
 }
 
-_PREFIX = "hpclaunch-"
-"""Of the names of Dask arrays."""
-
 _OF_THE_FIRST = {"compat": "override", "coords": "minimal", "data_vars": "minimal"}
 """What does not have the dimension of the row is taken from the first file, by xarray too."""
 
@@ -213,6 +210,7 @@ def _opened(
     """The dataset of a row; Dask arrays have names that say of which files, decoded how."""
     from dask.base import tokenize
 
+    from hpclaunch.storage.divided import divide
     from hpclaunch.storage.joinedstore import JoinedDataStore, decoded, undivided
 
     token = (row.token, row.joined.dim, sorted(options.items(), key=str))
@@ -221,23 +219,14 @@ def _opened(
         dataset = undivided(store, options)
         if chunks is None:
             return dataset
-        return dataset.chunk(chunks, name_prefix=_PREFIX, token=tokenize(*token))
+        return dataset.chunk(chunks, name_prefix="hpclaunch-", token=tokenize(*token))
     lengths: dict[str, tuple[int, ...]] = {dim: (n,) for dim, n in row.group.dims.items()}
     lengths[row.joined.dim] = row.joined.lengths
 
     def divided(variables: dict[Any, Variable]) -> dict[Any, Variable]:
         items = {str(name): one.dtype.itemsize for name, one in variables.items()}
         found = row_chunks(row.group.variables, lengths, *reader, items)
-        known = tokenize(*token, str(found))
-        return {
-            name: one.chunk(
-                {dim: found[dim] for dim in one.dims if dim in found},
-                name=f"{_PREFIX}{name}-{known}",
-                lock=False,
-                inline_array=False,
-            )
-            for name, one in variables.items()
-        }
+        return divide(variables, found, tokenize(*token, str(found)))
 
     return decoded(store, {k: v for k, v in options.items() if v is not None}, divided)
 

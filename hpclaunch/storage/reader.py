@@ -24,7 +24,8 @@ from hpclaunch.storage.pool import free_threads, run
 from hpclaunch.storage.requests import bundled, coalesce
 from hpclaunch.storage.selection import Key, Selection, select
 from hpclaunch.storage.small import SMALL
-from hpclaunch.storage.source import Source
+from hpclaunch.storage.source import LocalFile, Source
+from hpclaunch.storage.wholes import read_whole, whole
 
 __all__ = ["Options", "read"]
 
@@ -120,12 +121,19 @@ def read(
             f"{source.identity.path}: {where} is not read here: {layout.reason or 'no layout'}",
             hint="open the file with engine netcdf4 or h5netcdf",
         )
+    dtype = layout.dtype if decoding is None else decoding.dtype
+    if (numbers := whole(layout, key)) and layout.filters:
+        if into is None:
+            into = np.empty(_shape(layout, numbers), dtype)
+        if _at_once(source, layout, numbers, into, options, decoding):
+            source.check()
+            return into
     chunks = layout.shape if layout.chunks is None else layout.chunks
     bare = not layout.filters
     jump = _jump(chunks, layout.dtype.itemsize, options.gap) if bare else None
     selection = select(key, layout.shape, chunks, jump)
     if into is None:
-        into = np.empty(selection.kept, layout.dtype if decoding is None else decoding.dtype)
+        into = np.empty(selection.kept, dtype)
     out = into.reshape(selection.shape)
     if out.size:
         if decoding is not None:
@@ -137,6 +145,31 @@ def read(
             _by_chunks(job, options)
         source.check()
     return into
+
+
+def _shape(layout: Layout, numbers: range) -> tuple[int, ...]:
+    """Of chunks in a row."""
+    assert layout.chunks is not None
+    return (len(numbers) * layout.chunks[0], *layout.shape[1:])
+
+
+def _at_once(
+    source: Source,
+    layout: Layout,
+    numbers: range,
+    out: np.ndarray,
+    options: Options,
+    decoding: Decoding | None,
+) -> bool:
+    """Read whole chunks by this thread alone, where no other is free to help."""
+    limit = _limit(options)
+    if not isinstance(source, LocalFile) or not pace.copies or free_threads(limit) > 1:
+        return False
+    if decoding is not None:
+        decoding.prepare(out.size)
+    done = []
+    run([numbers], lambda some: done.append(read_whole(source, layout, some, out, decoding)), limit)
+    return done[0]
 
 
 def _jump(chunks: tuple[int, ...], itemsize: int, gap: int) -> tuple[int, ...]:

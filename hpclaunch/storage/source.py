@@ -14,7 +14,6 @@ import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from ctypes import addressof, c_char
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -107,7 +106,7 @@ def open_source(path: Location, expected: Identity | None = None) -> Source:
     if expected is None:
         return LocalFile(path, identify(path))
     source = LocalFile(path, expected)
-    source.hold_against(Path(path).stat())
+    source.hold_against(os.stat(path))  # noqa: PTH116
     return source
 
 

@@ -14,6 +14,7 @@ from hpclaunch.storage.buffers import borrowed
 from hpclaunch.storage.compiled import How, compiled
 from hpclaunch.storage.decode import Pipeline
 from hpclaunch.storage.direct import Direct
+from hpclaunch.storage.job import Decoding
 from hpclaunch.storage.pace import pace
 from hpclaunch.storage.placing import Placer
 from hpclaunch.storage.source import LocalFile
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from hpclaunch.storage.chunked import ChunkedRead
     from hpclaunch.storage.requests import Request
 
-__all__ = ["FEW", "LARGE", "Together", "decode_each"]
+__all__ = ["FEW", "Together", "decode_each"]
 
 FEW = 4
 """Chunks that are decoded no faster together."""
@@ -33,6 +34,13 @@ LARGE = 4 << 20
 
 _IN_CACHE = 2 << 20
 """Bytes that are read at a time where reading is nothing but copying."""
+
+_GAP = 64 << 10
+"""Bytes between two chunks that are copied for nothing rather than reading twice."""
+
+_STREAMS = 12 << 20
+"""Bytes of a result whose beginning has left the cache when its end is decoded, as each core has
+one to four megabytes of the last cache."""
 
 
 class Together:
@@ -45,14 +53,41 @@ class Together:
     ----------
     direct : Direct or None
         What becomes of the stored values.
+    streams : bool
+        Whether values are written past the cache.
     """
 
-    def __init__(self, direct: Direct | None) -> None:
+    def __init__(self, direct: Direct | None, *, streams: bool) -> None:
         self.direct = direct
+        self.streams = streams
         # Made when it is first wanted, without a lock: a child of a fork must not wait for one.
         self._placer: Placer | None = None
 
-    def read(self, reading: ChunkedRead, request: Request) -> bool:
+    @classmethod
+    def of(
+        cls, pipeline: Pipeline, elements: int, out: np.ndarray, decoding: Decoding | None
+    ) -> Together | None:
+        """Compiled code for chunks of so many elements, if it can do what becomes of them too.
+
+        Parameters
+        ----------
+        pipeline : Pipeline
+        elements : int
+        out : numpy.ndarray
+            Where they go.
+        decoding : Decoding or None
+            Prepared.
+        """
+        if not pipeline.many or compiled() is None or not out.flags.aligned:
+            return None
+        if max(pipeline.size, elements * out.itemsize) > LARGE:
+            return None
+        direct = None if decoding is None else decoding.direct
+        if decoding is not None and direct is None:
+            return None
+        return cls(direct, streams=out.nbytes >= _STREAMS)
+
+    def read_request(self, reading: ChunkedRead, request: Request) -> bool:
         """Read what a request brings, a part at a time, and decode it where it is wanted.
 
         False where that cannot be done, or went wrong: then what it brings has to be read anew.
@@ -62,23 +97,49 @@ class Together:
         few = request.stop - request.start <= FEW
         if straight is None or few or not isinstance(source, LocalFile):
             return False
-        starts, offsets = straight[reading.numbers[js]], reading.places[js]
-        sizes = reading.lengths[js]
-        if starts.min() < 0 or sizes.max() > _IN_CACHE:
+        starts = straight[reading.numbers[js]]
+        if starts.min() < 0:
             return False
-        targets = reading.address + starts
+        stored = reading.places[js], reading.lengths[js]
+        return self.read(source, reading.pipeline, *stored, reading.address + starts)
+
+    def read(
+        self,
+        source: LocalFile,
+        pipeline: Pipeline,
+        offsets: np.ndarray,
+        sizes: np.ndarray,
+        targets: np.ndarray,
+    ) -> bool:
+        """Read chunks, a part at a time, and decode each where it is wanted.
+
+        False where that cannot be done, or went wrong: then they have to be read anew.
+
+        Parameters
+        ----------
+        source, pipeline
+        offsets, sizes, targets : numpy.ndarray
+            int64, one dimension, in C order: byte of the file and bytes of each stored chunk, and
+            the address where it is wanted; there may be more addresses. A chunk at a negative byte
+            is none that can be read.
+        """
+        if not pace.copies or sizes.max() > _IN_CACHE:
+            return False
         code = compiled()
         assert code is not None
-        how, _rooms = _how(reading.pipeline, self.direct)
-        stored, reads = borrowed("stored chunks", _IN_CACHE), np.zeros(2, np.int64)
+        how, _rooms = _how(pipeline, self.direct, self.streams)
+        stored, reads = borrowed("stored chunks", _IN_CACHE), np.zeros(3, np.int64)
         arrays = (one.ctypes.data for one in (offsets, sizes, targets, stored))
         with source.descriptor() as number:
             done = code.read_and_decode(
-                *(addressof(how), number, len(targets), *arrays, stored.size, reads.ctypes.data)
+                *(addressof(how), number, len(sizes), *arrays),
+                *(stored.size, _GAP, reads.ctypes.data),
             )
-        count, waited = reads.tolist()
+        count, waited, longest = reads.tolist()
+        if count > 2:  # during one of them another thread may have had this core
+            count, waited = count - 1, waited - longest
         pace.note(waited / count / 1e9)
-        return done == len(targets)
+        return done == len(sizes)
 
     def place(
         self, reading: ChunkedRead, parts: list[tuple[Sequence[int], int]], view: memoryview
@@ -113,7 +174,8 @@ class Together:
         if targets is None:
             wrong = self._decode_and_place(reading, sources, sizes, ks)
         else:
-            wrong = decode_each(reading.pipeline, sources, sizes, targets, self.direct)
+            more = self.direct, self.streams
+            wrong = decode_each(reading.pipeline, sources, sizes, targets, *more)
         if wrong >= 0:
             j = int(js[wrong])
             at = reading.offsets[j] - int(bases[wrong])
@@ -142,6 +204,7 @@ def decode_each(
     sizes: np.ndarray,
     targets: np.ndarray,
     direct: Direct | None = None,
+    streams: bool = False,
 ) -> int:
     """Decode chunks; only where compiled code is there and the pipeline is the usual one.
 
@@ -153,6 +216,8 @@ def decode_each(
         where it is wanted.
     direct : Direct, optional
         What becomes of the stored values.
+    streams : bool, default False
+        Whether values are written past the cache.
 
     Returns
     -------
@@ -161,18 +226,20 @@ def decode_each(
     """
     code = compiled()
     assert code is not None
-    how, _rooms = _how(pipeline, direct)
+    how, _rooms = _how(pipeline, direct, streams)
     arrays = (one.ctypes.data for one in (sources, sizes, targets))
     return code.decode(addressof(how), len(sources), *arrays)
 
 
-def _how(pipeline: Pipeline, direct: Direct | None) -> tuple[How, tuple[np.ndarray, ...]]:
+def _how(
+    pipeline: Pipeline, direct: Direct | None, streams: bool = False
+) -> tuple[How, tuple[np.ndarray, ...]]:
     """What chunks.c wants of the pipeline, and the memory that it points to."""
     assert pipeline.many
     turns = pipeline.width > 1
     planes = borrowed("planes", pipeline.size if turns else 1)
     stored = borrowed("stored", 1 if direct is None or direct.table is None else pipeline.size)
-    how = How(size=pipeline.size, width=pipeline.width, planes=planes.ctypes.data)
+    how = How(size=pipeline.size, width=pipeline.width, planes=planes.ctypes.data, streams=streams)
     how.inflate, how.decompressor = straight.pointers()
     how.unshuffle = pointer() if turns else None
     assert how.unshuffle or not turns
