@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 
 install: $(STAMP)
 
-$(STAMP): pyproject.toml hatch_build.py hpclaunch/storage/chunks.c
+$(STAMP): pyproject.toml hatch_build.py hpclaunch/storage/chunks.c $(wildcard hpclaunch/storage/*.h)
 	@echo "installing hpclaunch with JupyterLab, Dask and the test tools into $(VENV)"
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { rm -rf $(VENV); $(PYTHON) -m venv $(VENV); } || \
 		{ rm -rf $(VENV); echo 'error: $(PYTHON) cannot make a virtual environment'; \

@@ -54,7 +54,7 @@ def _package_files() -> dict[str, bytes]:
     return {
         f"hpclaunch/{file.relative_to(package).as_posix()}": file.read_bytes()
         for file in package.rglob("*")
-        if file.suffix in (".py", ".c")
+        if file.suffix in (".py", ".c", ".h")
     }
 
 

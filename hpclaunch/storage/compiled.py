@@ -22,7 +22,7 @@ _LIBRARY = Path(__file__).parent / "lib" / "chunks.so"  # apart, as it is no mod
 
 
 class Compiled:
-    """The library's functions; the arguments are described in chunks.c.
+    """The library's functions; the arguments are described in chunks.c and values.h.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ class Compiled:
 
 
 class How(ctypes.Structure):
-    """`how_t` of chunks.c; every field has eight bytes."""
+    """`how_t` of values.h; every field has eight bytes."""
 
     _fields_ = (
         *(("size", ctypes.c_int64), ("width", ctypes.c_int64), ("inflate", ctypes.c_void_p)),

@@ -25,7 +25,7 @@ class Linear:
     scale, offset : float
     fill : int or None
     steps : int
-        Of `enum linear` in chunks.c: in which precision.
+        Of `enum linear` in values.h: in which precision.
     signed : bool
         Whether the stored numbers are.
     """
@@ -62,7 +62,7 @@ class Direct:
     linear: Linear | None = None
 
     def fields(self, stored: int) -> dict[str, Any]:
-        """Of `how_t` in chunks.c, given the address of memory for one chunk as it is stored."""
+        """Of `how_t` in values.h, given the address of memory for one chunk as it is stored."""
         found: dict[str, Any] = {"kind": self.width, "masked": self.masked.ctypes.data}
         if self.table is None:
             return found | {"count": self.fills.size, "fills": self.fills.ctypes.data}

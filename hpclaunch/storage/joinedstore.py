@@ -53,8 +53,9 @@ class JoinedDataStore(AbstractDataStore):
         """The variables, not decoded, their values lazy but for those that indexes are made of."""
         found = self.first.get_variables()
         for name, one in self.row.group.variables.items():
-            if one.dims == (name,) and one.values is not None:
-                found[name].data = np.array(one.values, one.dtype)
+            values = one.values if one.dims == (name,) else None
+            if values is not None and values.dtype == one.dtype:
+                found[name].data = np.array(values)
         for name in self.row.joined.along:
             variable = found[name]
             data = self._joined(name, variable.dims.index(self.row.joined.dim))

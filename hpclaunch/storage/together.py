@@ -120,8 +120,8 @@ class Together:
         source, pipeline
         offsets, sizes, targets : numpy.ndarray
             int64, one dimension, in C order: byte of the file and bytes of each stored chunk, and
-            the address where it is wanted; there may be more addresses. A chunk at a negative byte
-            is none that can be read.
+            the address where it is wanted; there may be more addresses. Chunks that lie nowhere
+            (a negative byte) or behind the end are refused.
         """
         if not pace.copies or sizes.max() > _IN_CACHE:
             return False
@@ -138,7 +138,8 @@ class Together:
         count, waited, longest = reads.tolist()
         if count > 2:  # during one of them another thread may have had this core
             count, waited = count - 1, waited - longest
-        pace.note(waited / count / 1e9)
+        if count:
+            pace.note(waited / count / 1e9)
         return done == len(sizes)
 
     def place(

@@ -35,9 +35,10 @@ def test_the_bundle_holds_the_whole_package_and_its_entry_points(packed):
     info = f"hpclaunch-{version}.dist-info"
     modules = {
         f"hpclaunch/{file.relative_to(PACKAGE).as_posix()}"
-        for file in [*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.c")]
+        for kind in ("py", "c", "h")
+        for file in PACKAGE.rglob(f"*.{kind}")
     }
-    assert "hpclaunch/storage/chunks.c" in modules
+    assert {"hpclaunch/storage/chunks.c", "hpclaunch/storage/values.h"} < modules
     assert files == modules | {f"{info}/METADATA", f"{info}/entry_points.txt"}
     assert re.fullmatch(rf"{re.escape(version)}-[0-9a-f]{{12}}", key)
 
