@@ -45,9 +45,7 @@ from tests.storage.zoo import NAMES, Zoo
 
 pytestmark = pytest.mark.pure
 
-SOURCES = [
-    Path(module.__file__).with_name(one) for one in ("chunks.c", "streaming.h", "values.h")
-]
+SOURCES = [Path(module.__file__).with_name(one) for one in ("chunks.c", "streaming.h", "values.h")]
 
 
 @pytest.fixture
