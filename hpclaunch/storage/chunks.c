@@ -86,9 +86,8 @@ static int readable(int64_t offset, int64_t size, int64_t room) {
 
 /* Read `n` chunks and decode each to its target. Those that follow each other in the file with no more than
  * `gap` bytes between them are read a few at a time, with what lies between, to `room` bytes at `stored`,
- * which so stay in the processor's cache. Returns how many were decoded, from
- * the first on. `reads` tells how many reads there were, how many nanoseconds they waited (those that passed
- * less those computed) and how many of them in the one that waited longest. */
+ * which so stay in the processor's cache. Returns how many were decoded, from the first on. `reads` tells how
+ * many reads there were and how many nanoseconds they waited: those that passed less those computed. */
 int64_t hpclaunch_read_and_decode(const how_t *how, int32_t file, int64_t n, const int64_t *offsets,
                                   const int64_t *sizes, const int64_t *targets, char *stored,
                                   int64_t room, int64_t gap, int64_t *reads) {
@@ -108,8 +107,6 @@ int64_t hpclaunch_read_and_decode(const how_t *how, int32_t file, int64_t n, con
         waited = nanoseconds(CLOCK_MONOTONIC) - waited - computed;
         reads[0]++;
         reads[1] += waited;
-        if (waited > reads[2])
-            reads[2] = waited;
         while (whole && i < next &&
                decode_one(how, stored + (offsets[i] - first), sizes[i], AT(targets[i])))
             i++;

@@ -176,7 +176,7 @@ def _fetches(one: Compiled) -> bool:
         if one.fetch(file.fileno(), 3, *arrays) != 2 or found.tobytes() != expected:
             return False
         found[:] = 0
-        stored, reads = np.zeros(10, np.uint8), np.zeros(3, np.int64)
+        stored, reads = np.zeros(10, np.uint8), np.zeros(2, np.int64)
         inflate = _INFLATE(_copies)
         how = How(size=4, width=1, inflate=ctypes.cast(inflate, ctypes.c_void_p).value)
         more = (stored.ctypes.data, stored.size, 0, reads.ctypes.data)

@@ -134,6 +134,5 @@ def decoded(
         is_coordinate = name in names or variable.dims == (name,)
         (coords if is_coordinate else data)[name] = variable
     dataset = xarray.Dataset(data, coords=Coordinates(coords), attrs=attrs)
-    dataset.set_close(store.close)
     dataset.encoding = store.get_encoding()
-    return dataset
+    return dataset  # there is nothing to close, and a pickled one does not take the store along

@@ -208,18 +208,19 @@ def _opened(
     row: Row, chunks: Any, reader: tuple[Access, Machine], options: dict[str, Any]
 ) -> Dataset:
     """The dataset of a row; Dask arrays have names that say of which files, decoded how."""
+    from hpclaunch.storage.joinedstore import JoinedDataStore, decoded, undivided
+
+    store = JoinedDataStore(row)
+    if chunks is None:
+        return undivided(store, options)
     from dask.base import tokenize
 
     from hpclaunch.storage.divided import divide
-    from hpclaunch.storage.joinedstore import JoinedDataStore, decoded, undivided
 
     token = (row.token, row.joined.dim, sorted(options.items(), key=str))
-    store = JoinedDataStore(row)
     if not (isinstance(chunks, str) and chunks == "tuned"):
-        dataset = undivided(store, options)
-        if chunks is None:
-            return dataset
-        return dataset.chunk(chunks, name_prefix="hpclaunch-", token=tokenize(*token))
+        whole = undivided(store, options)
+        return whole.chunk(chunks, name_prefix="hpclaunch-", token=tokenize(*token))
     lengths: dict[str, tuple[int, ...]] = {dim: (n,) for dim, n in row.group.dims.items()}
     lengths[row.joined.dim] = row.joined.lengths
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -107,6 +108,8 @@ def read(
     ------
     IndexError
         If the key does not fit.
+    ValueError
+        If `into` is not what it has to be.
     CorruptFile
         If the file's bytes are not what its format or a checksum say.
     ChangedFile
@@ -123,8 +126,7 @@ def read(
         )
     dtype = layout.dtype if decoding is None else decoding.dtype
     if (numbers := whole(layout, key)) and layout.filters:
-        if into is None:
-            into = np.empty(_shape(layout, numbers), dtype)
+        into = _result(into, _shape(layout, numbers), dtype)
         if _at_once(source, layout, numbers, into, options, decoding):
             source.check()
             return into
@@ -132,8 +134,7 @@ def read(
     bare = not layout.filters
     jump = _jump(chunks, layout.dtype.itemsize, options.gap) if bare else None
     selection = select(key, layout.shape, chunks, jump)
-    if into is None:
-        into = np.empty(selection.kept, dtype)
+    into = _result(into, selection.kept, dtype)
     out = into.reshape(selection.shape)
     if out.size:
         if decoding is not None:
@@ -144,6 +145,19 @@ def read(
         else:
             _by_chunks(job, options)
         source.check()
+    return into
+
+
+def _result(into: np.ndarray | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
+    """Memory for the values; that of the caller, if it is such that values can be put there."""
+    if into is None:
+        return np.empty(shape, dtype)
+    if into.shape != shape or into.dtype != dtype:
+        raise ValueError(
+            f"values of shape {shape} and {dtype} do not go into {into.shape}, {into.dtype}"
+        )
+    if not (into.flags.c_contiguous and into.flags.writeable):
+        raise ValueError("values are put into memory in C order that can be written to")
     return into
 
 

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,7 @@ class Row:
     paths : tuple of str or Remote
         As they were asked for, in the order of the row.
     identities : tuple of Identity
+        By these paths, not the real ones: what a link leads to may be moved.
     group : Group
         Of the first file.
     joined : Joined
@@ -71,11 +72,15 @@ def row_of(
             values[name] = row.astype(one.dtype, copy=False)  # numpy turns big-endian around
     return Row(
         tuple(paths[place] for place in joined.order),
-        tuple(indexes[place].identity for place in joined.order),
+        tuple(_asked(paths[place], indexes[place].identity) for place in joined.order),
         first,
         joined,
         values,
     )
+
+
+def _asked(place: Location, identity: Identity) -> Identity:
+    return identity if isinstance(place, Remote) else replace(identity, path=place)
 
 
 def keep(row: Row, asked: Sequence[Location], place: str, dim: str | None) -> None:

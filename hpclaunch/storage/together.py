@@ -128,16 +128,14 @@ class Together:
         code = compiled()
         assert code is not None
         how, _rooms = _how(pipeline, self.direct, self.streams)
-        stored, reads = borrowed("stored chunks", _IN_CACHE), np.zeros(3, np.int64)
+        stored, reads = borrowed("stored chunks", _IN_CACHE), np.zeros(2, np.int64)
         arrays = (one.ctypes.data for one in (offsets, sizes, targets, stored))
         with source.descriptor() as number:
             done = code.read_and_decode(
                 *(addressof(how), number, len(sizes), *arrays),
                 *(stored.size, _GAP, reads.ctypes.data),
             )
-        count, waited, longest = reads.tolist()
-        if count > 2:  # during one of them another thread may have had this core
-            count, waited = count - 1, waited - longest
+        count, waited = reads.tolist()
         if count:
             pace.note(waited / count / 1e9)
         return done == len(sizes)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pickle
+import shutil
+import subprocess
+import sys
 
 import dask
 import netCDF4
@@ -11,6 +14,7 @@ import pytest
 import xarray as xr
 
 from hpclaunch import storage
+from hpclaunch.storage import sidecar
 from hpclaunch.storage.blocks import Machine
 from hpclaunch.storage.divided import Blocks
 
@@ -138,5 +142,41 @@ def test_graphs_go_to_other_processes(files):
     array = storage.open_mfdataset(files)["v"].data
     there = pickle.loads(pickle.dumps(array))
     assert len(pickle.dumps(array)) < 20_000
+    opened = storage.open_mfdataset(files)  # what it is made of does not go along
+    assert len(pickle.dumps(opened)) < len(pickle.dumps(opened.chunk())) + 500
+    assert b"Row" not in pickle.dumps(opened) and b"JoinedDataStore" not in pickle.dumps(opened)
     with dask.config.set(scheduler="synchronous"):
         assert np.array_equal(there.compute(), array.compute(), equal_nan=True)
+
+
+@pytest.mark.parametrize("chunks", ["tuned", None, {"time": 7}])
+def test_files_may_be_moved_behind_a_link(files, tmp_path, chunks):
+    """As where releases are switched, or a file system is mounted elsewhere on other nodes."""
+    real, link = tmp_path / "v1", tmp_path / "current"
+    real.mkdir()
+    for one in files:
+        shutil.copy(one, real)
+    link.symlink_to(real)
+    asked = str(link / "*.nc")
+    wanted = storage.open_mfdataset(asked).load()
+    real.rename(tmp_path / "v2")
+    link.unlink()
+    link.symlink_to(tmp_path / "v2")
+    for _ in range(2):
+        found = storage.open_mfdataset(asked, chunks=chunks)
+        xr.testing.assert_identical(found.load(), wanted)
+        assert found["v"].encoding["source"] == str(link / "0.nc")
+        sidecar.forget()
+
+
+def test_without_dask(files):
+    """Where no Dask array is asked for none of it is needed."""
+    code = (
+        "import sys\n"
+        "for name in ('dask', 'dask.base', 'dask.array', 'distributed'): sys.modules[name] = None\n"
+        "from hpclaunch.storage import open_mfdataset\n"
+        f"print(float(open_mfdataset({files!r}, chunks=None)['v'].mean()))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) == float(storage.open_mfdataset(files, chunks=None)["v"].mean())

@@ -243,3 +243,26 @@ def test_unfiltered_chunks_are_not_its_work(tmp_path, used):
     values = made(tmp_path / "a.h5", compression=None, shuffle=None)
     assert np.array_equal(reading(tmp_path / "a.h5"), values[:60]) and not used
     assert whole(Layout("chunked", (60, 20, 30), np.dtype("f4"), (2, 20, 30)), EVERY) == range(30)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("key", [np.s_[:60, :, :], np.s_[:60, 3, :]])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda shape: np.zeros((30, *shape[1:]), "f4"),
+        lambda shape: np.zeros((*shape[:-1], 2 * shape[-1]), "f4")[..., ::2],
+        lambda shape: np.zeros(shape, "f8"),
+        lambda shape: np.broadcast_to(np.zeros(1, "f4"), shape),
+        lambda shape: np.frombuffer(bytes(4 * int(np.prod(shape))), "f4").reshape(shape),
+    ],
+)
+def test_memory_into_which_values_do_not_go_is_refused(tmp_path, key, threads, wrong):
+    made(tmp_path / "a.h5")
+    layout, source = layout_of(tmp_path / "a.h5"), open_source(str(tmp_path / "a.h5"))
+    shape = (60, 20, 30) if key[1] != 3 else (60, 30)
+    into = wrong(shape)
+    before = into.tobytes()
+    with pytest.raises(ValueError, match="values"):
+        read(source, layout, key, where=WHERE, options=Options(threads=threads), into=into)
+    assert into.tobytes() == before
