@@ -382,7 +382,8 @@ def test_a_scheduler_that_does_not_answer_ends_nothing(
         monkeypatch.setattr(ways, "_PATIENCE", 2.0)
         fake.silence(True)
         try:
-            await until(lambda: "does not answer" in (cluster.document()["problem"] or ""))
+            # A command that was under way has the patience of before.
+            await until(lambda: "does not answer" in (cluster.document()["problem"] or ""), 75)
             asked = fake.calls.count(ASK[fake.kind])
             await until(lambda: fake.calls.count(ASK[fake.kind]) > asked + 1)
             assert cluster.document()["present"] == 1
