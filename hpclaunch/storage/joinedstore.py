@@ -51,12 +51,12 @@ class JoinedDataStore(AbstractDataStore):
 
     def get_variables(self) -> dict[str, Variable]:
         """The variables, not decoded, their values lazy but for those that indexes are made of."""
-        found = self.first.get_variables()
+        found, along = self.first.get_variables(), self.row.joined.along
         for name, one in self.row.group.variables.items():
-            values = one.values if one.dims == (name,) else None
+            values = one.values if one.dims == (name,) and name not in along else None
             if values is not None and values.dtype == one.dtype:
                 found[name].data = np.array(values)
-        for name in self.row.joined.along:
+        for name in along:
             variable = found[name]
             data = self._joined(name, variable.dims.index(self.row.joined.dim))
             encoding = {**variable.encoding, "original_shape": data.shape}

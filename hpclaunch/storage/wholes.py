@@ -58,7 +58,7 @@ def read_whole(
         In C order, of the shape of the selection.
     decoding : Decoding or None
     """
-    if len(numbers) <= FEW or layout.masks is not None or not layout.filters:
+    if len(numbers) <= FEW or layout.masks is not None:
         return False
     usual = Pipeline(layout.filters, layout.chunk_bytes, layout.dtype.itemsize)
     assert layout.chunks is not None
